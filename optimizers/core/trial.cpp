@@ -1,0 +1,41 @@
+#include "optimizers/core/trial.hpp"
+
+#include <cstring>
+
+namespace paretod {
+
+bool Candidate::same_as(const Candidate& other) const {
+  return point.size() == other.point.size() && fidelity == other.fidelity &&
+         replicate == other.replicate && tag == other.tag &&
+         (point.empty() ||
+          std::memcmp(point.data(), other.point.data(), point.size() * sizeof(double)) == 0);
+}
+
+std::string_view name_of(TrialStatus status) {
+  switch (status) {
+    case TrialStatus::ok: return "ok";
+    case TrialStatus::infeasible: return "infeasible";
+    case TrialStatus::failed: return "failed";
+    case TrialStatus::unknown: return "unknown";
+  }
+  return "unknown";
+}
+
+Trial trial_view(TrialNumber number, const Candidate& candidate, const Outcome& outcome,
+                 const std::vector<Objective>& objectives) {
+  Trial trial{number, candidate, outcome.status, {}, {}, outcome.metrics};
+  for (std::size_t i = 0; i < objectives.size(); ++i) {
+    if (!trial.ok()) {
+      trial.objectives.push_back(std::numeric_limits<double>::infinity());
+      trial.standard_errors.push_back(-1);
+      continue;
+    }
+    const Measurement& measured = outcome.objectives[i];
+    trial.objectives.push_back(objectives[i].goal == Goal::maximize ? -measured.value
+                                                                    : measured.value);
+    trial.standard_errors.push_back(measured.standard_error);
+  }
+  return trial;
+}
+
+}  // namespace paretod

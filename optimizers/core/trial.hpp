@@ -1,0 +1,99 @@
+#pragma once
+// Candidates, outcomes and trials: the nouns that optimizers, evaluators and the log share.
+// Plain values; copy them freely.
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "optimizers/core/space.hpp"
+
+namespace paretod {
+
+/// Trials of a job are numbered 1, 2, 3, ... in the order in which the optimizer asks for them.
+using TrialNumber = std::uint64_t;
+
+/// A point plus what to evaluate it at.
+struct Candidate {
+  Point point;
+  /// How much to evaluate (images, examples); 0 is the evaluator's default.
+  std::uint64_t fidelity = 0;
+  /// Which block of noise or data; equal replicates see equal noise, different ones are
+  /// independent.
+  std::uint64_t replicate = 0;
+  /// What the candidate is for, when it is not plain search: "baseline:last", "report:found".
+  std::string tag = {};
+
+  /// Bit for bit: -0.0 differs from 0.0, as it may for an evaluator.
+  [[nodiscard]] bool same_as(const Candidate& other) const;
+};
+
+enum class Goal { minimize, maximize };
+
+struct Objective {
+  std::string name;
+  Goal goal = Goal::minimize;
+};
+
+/// One measured quantity.
+struct Measurement {
+  double value = 0;
+  /// Standard error of `value`; negative when the evaluator gave none.
+  double standard_error = -1;
+  /// Samples behind the value; 0 when not given.
+  std::uint64_t count = 0;
+  [[nodiscard]] bool has_error() const { return standard_error >= 0; }
+};
+
+enum class TrialStatus {
+  ok,
+  infeasible,  ///< a result: the candidate cannot be evaluated, with a reason; never retried
+  failed,      ///< all attempts failed
+  unknown,     ///< a paid call whose outcome was not learnt
+};
+std::string_view name_of(TrialStatus status);
+
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+struct Outcome {
+  TrialStatus status = TrialStatus::ok;
+  /// ok: one per objective of the job, in its order and with its own sign.
+  std::vector<Measurement> objectives;
+  /// One per constraint, satisfied when <= 0.
+  std::vector<double> constraints = {};
+  /// Whatever else the evaluator measured; finite.
+  Metrics metrics = {};
+  /// Why, when the status is not ok.
+  std::string reason = {};
+  /// Evaluation time of the last attempt, in seconds.
+  double seconds = 0;
+  /// Executions it took.
+  std::uint32_t attempts = 1;
+
+  static Outcome failure(TrialStatus status, std::string reason) {
+    return {.status = status, .objectives = {}, .reason = std::move(reason)};
+  }
+};
+
+/// A finished trial as an optimizer sees it: every objective is to be minimised (maximised ones
+/// are negated at this border, DESIGN 2), and a trial that is not ok has +infinity everywhere.
+struct Trial {
+  TrialNumber number = 0;
+  Candidate candidate;
+  TrialStatus status = TrialStatus::ok;
+  std::vector<double> objectives;
+  /// Per objective; negative where none was given.
+  std::vector<double> standard_errors;
+  Metrics metrics;
+
+  [[nodiscard]] bool ok() const { return status == TrialStatus::ok; }
+};
+
+/// The optimizer's view of a recorded outcome.
+Trial trial_view(TrialNumber number, const Candidate& candidate, const Outcome& outcome,
+                 const std::vector<Objective>& objectives);
+
+}  // namespace paretod

@@ -1,0 +1,77 @@
+#include "optimizers/core/front.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <pagmo/utils/hypervolume.hpp>
+#include <pagmo/utils/multi_objective.hpp>
+#include <set>
+
+#include "optimizers/core/rng.hpp"
+
+namespace paretod {
+namespace {
+
+std::vector<std::vector<double>> random_points(std::size_t count, std::size_t objectives,
+                                               std::uint64_t seed, std::uint64_t grid) {
+  Rng rng(seed, objectives);
+  std::vector<std::vector<double>> points(count, std::vector<double>(objectives));
+  for (auto& point : points) {
+    for (double& y : point) y = static_cast<double>(rng.below(grid)) / static_cast<double>(grid);
+  }
+  return points;
+}
+
+/// pagmo's non-dominated sort is the oracle; a coarse grid makes ties and duplicates.
+TEST(ParetoArchive, AgreesWithNonDominatedSorting) {
+  for (std::size_t objectives = 1; objectives <= 5; ++objectives) {
+    for (const std::uint64_t grid : {5ULL, 1'000'000ULL}) {
+      const auto points = random_points(300, objectives, 11 * grid, grid);
+      ParetoArchive archive;
+      for (std::size_t i = 0; i < points.size(); ++i) archive.insert(i, points[i]);
+      std::set<std::vector<double>> ours;
+      for (const auto& member : archive.members()) {
+        EXPECT_TRUE(ours.insert(member.objectives).second) << "a duplicate stayed";
+        EXPECT_EQ(points[member.id], member.objectives);
+      }
+      std::set<std::vector<double>> oracle;
+      if (objectives == 1) {
+        oracle.insert(*std::min_element(points.begin(), points.end()));
+      } else {
+        for (const auto i : std::get<0>(pagmo::fast_non_dominated_sorting(points))[0]) {
+          oracle.insert(points[i]);
+        }
+      }
+      EXPECT_EQ(ours, oracle) << objectives << " objectives, grid " << grid;
+      EXPECT_TRUE(std::is_sorted(
+          archive.members().begin(), archive.members().end(),
+          [](const auto& a, const auto& b) { return a.objectives < b.objectives; }));
+    }
+  }
+}
+
+TEST(ParetoArchive, TheFirstOfEqualsStays) {
+  ParetoArchive archive;
+  EXPECT_TRUE(archive.insert(1, {1, 2}));
+  EXPECT_FALSE(archive.insert(2, {1, 2}));
+  EXPECT_EQ(archive.members()[0].id, 1U);
+}
+
+TEST(Hypervolume, AgreesWithPagmo) {
+  for (std::size_t objectives = 2; objectives <= 5; ++objectives) {
+    const auto points = random_points(40, objectives, 5, 1000);
+    const std::vector<double> reference(objectives, 1.0);
+    pagmo::hypervolume oracle(points);
+    EXPECT_NEAR(hypervolume(points, reference), oracle.compute(reference), 1e-12) << objectives;
+  }
+}
+
+TEST(Hypervolume, PointsBeyondTheReferenceAddNothing) {
+  EXPECT_EQ(hypervolume({{2, 2}, {0.5, 3}}, {1, 1}), 0);
+  EXPECT_DOUBLE_EQ(hypervolume({{0.25, 0.5}, {2, 0}}, {1, 1}), 0.375);
+  EXPECT_DOUBLE_EQ(hypervolume({{0.25}}, {1}), 0.75);
+  EXPECT_EQ(hypervolume({}, {1, 1}), 0);
+}
+
+}  // namespace
+}  // namespace paretod
