@@ -1,0 +1,40 @@
+#pragma once
+// Search spaces, candidates and objectives as JSON.  Pure functions; any thread.
+//
+//   {"name":"x","type":"real","low":0,"high":1,"log":true}
+//   {"name":"n","type":"integer","low":1,"high":8}
+//   {"name":"activation","type":"categorical","choices":["relu","gelu"]}
+//   {"name":"flag","type":"boolean"}
+//   {"name":"alpha","type":"affine","size":3,"labels":[..],"positions":[400,800,null],
+//    "low":-2,"high":2}          labels and positions optional; bounds optional, none by default
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "optimizers/core/result.hpp"
+#include "optimizers/core/space.hpp"
+#include "optimizers/core/trial.hpp"
+
+namespace paretod {
+
+/// Reads an array of parameters; reports every problem of form (types, missing and unknown
+/// fields).  What the values mean is checked by SearchSpace::make.
+Result<std::vector<Parameter>> parameters_from_json(const nlohmann::json& array,
+                                                    const std::string& pointer);
+nlohmann::json to_json(const std::vector<Parameter>& parameters);
+
+/// A valid point by parameter name: {"x":0.5,"n":3,"activation":"relu","flag":true,
+/// "alpha":[all K coefficients]}.
+nlohmann::json candidate_json(const SearchSpace& space, const Point& point);
+/// The inverse, validated.  Every parameter must be given; coefficients must sum to one within
+/// 1e-6, and the reference coefficient is then implied.
+Result<Point> point_from_json(const SearchSpace& space, const nlohmann::json& object,
+                              const std::string& pointer);
+
+/// [{"name":"fd","goal":"minimize"}]; goal defaults to minimize.
+Result<std::vector<Objective>> objectives_from_json(const nlohmann::json& array,
+                                                    const std::string& pointer);
+nlohmann::json to_json(const std::vector<Objective>& objectives);
+
+}  // namespace paretod
