@@ -1,0 +1,370 @@
+#include "daemon/cli/result_view.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "daemon/cli/scatter_plot.hpp"
+#include "daemon/cli/table.hpp"
+
+namespace paretod::cli {
+namespace {
+
+constexpr std::size_t longest_spelled_vector = 4;
+constexpr std::size_t most_parameters = 8;
+constexpr std::size_t plot_width = 44;
+constexpr std::size_t plot_gap = 3;
+constexpr std::size_t least_table_beside_plot = 56;
+constexpr std::size_t plot_height = 14;
+
+std::string scalar_text(const Json& value) {
+  if (value.is_number_integer()) return value.dump();
+  if (value.is_number()) return format_number(value.get<double>());
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_string()) return printable(value.get_ref<const std::string&>());
+  return "?";
+}
+
+std::string vector_text(const Json& values) {
+  const bool numbers = std::all_of(values.begin(), values.end(),
+                                   [](const Json& value) { return value.is_number(); });
+  if (!numbers || values.size() <= longest_spelled_vector) {
+    std::string text = "(";
+    const std::size_t shown = std::min(values.size(), longest_spelled_vector);
+    for (std::size_t i = 0; i < shown; ++i) text += (i > 0 ? ", " : "") + scalar_text(values[i]);
+    if (shown < values.size()) text += ", … " + std::to_string(values.size()) + " in all";
+    return text + ")";
+  }
+  double low = values[0].get<double>();
+  double high = low;
+  bool whole = true;
+  for (const Json& value : values) {
+    low = std::min(low, value.get<double>());
+    high = std::max(high, value.get<double>());
+    whole = whole && value.is_number_integer();
+  }
+  if (whole) {
+    return std::to_string(values.size()) + " values, " + format_number(low) + ".." +
+           format_number(high);
+  }
+  const bool tiny = std::max(std::abs(low), std::abs(high)) < 0.05;
+  const auto text = [tiny](double value) {
+    return tiny ? format_number(value) : format_fixed(value, 2);
+  };
+  return std::to_string(values.size()) + " coefficients, " + text(low) + ".." + text(high);
+}
+
+/// Digits compare as numbers: x2 before x10.
+bool natural_less(std::string_view a, std::string_view b) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  std::size_t i = 0;
+  std::size_t k = 0;
+  while (i < a.size() && k < b.size()) {
+    if (!is_digit(a[i]) || !is_digit(b[k])) {
+      if (a[i] != b[k]) return a[i] < b[k];
+      ++i, ++k;
+      continue;
+    }
+    const auto number = [&](std::string_view text, std::size_t& at) {
+      while (at < text.size() && text[at] == '0') ++at;
+      const std::size_t begin = at;
+      while (at < text.size() && is_digit(text[at])) ++at;
+      return text.substr(begin, at - begin);
+    };
+    const std::string_view left = number(a, i);
+    const std::string_view right = number(b, k);
+    if (left.size() != right.size()) return left.size() < right.size();
+    if (left != right) return left < right;
+  }
+  return a.size() - i < b.size() - k;
+}
+
+std::vector<std::string> names_of(const Json& objectives) {
+  std::vector<std::string> names;
+  if (!objectives.is_array()) return names;
+  for (const Json& objective : objectives) names.push_back(text_at(objective, "name"));
+  return names;
+}
+
+bool maximised(const Json& objectives, std::string_view name) {
+  if (!objectives.is_array()) return false;
+  return std::any_of(objectives.begin(), objectives.end(), [&](const Json& objective) {
+    return text_at(objective, "name") == name && text_at(objective, "goal") == "maximize";
+  });
+}
+
+/// Best first by the first objective.
+std::vector<const Json*> sorted_points(const Json& front) {
+  std::vector<const Json*> points;
+  if (!at(front, "points").is_array()) return points;
+  for (const Json& point : at(front, "points")) points.push_back(&point);
+  const auto names = names_of(at(front, "objectives"));
+  if (names.empty()) return points;
+  const double sign = maximised(at(front, "objectives"), names[0]) ? -1 : 1;
+  const auto key = [&](const Json* point) {
+    return sign * number_at(at(at(*point, "objectives"), names[0]), "value").value_or(0);
+  };
+  std::stable_sort(points.begin(), points.end(),
+                   [&](const Json* a, const Json* b) { return key(a) < key(b); });
+  return points;
+}
+
+/// `limit` of them, both ends included.
+std::vector<const Json*> spread(const std::vector<const Json*>& points, std::size_t limit) {
+  if (limit == 0 || points.size() <= limit) return points;
+  std::vector<const Json*> chosen;
+  for (std::size_t i = 0; i < limit; ++i) {
+    chosen.push_back(points[limit == 1 ? 0 : i * (points.size() - 1) / (limit - 1)]);
+  }
+  return chosen;
+}
+
+Table front_table(const std::vector<const Json*>& points, const Json& objectives) {
+  Table table;
+  std::vector<std::string> trials;
+  std::vector<std::string> candidates;
+  for (const Json* point : points) {
+    trials.push_back(std::to_string(count_at(*point, "trial")));
+    candidates.push_back(candidate_text(at(*point, "candidate")));
+  }
+  table.add_column("trial", std::move(trials), Table::Align::right);
+  for (const std::string& name : names_of(objectives)) {
+    std::vector<std::optional<Measured>> column;
+    for (const Json* point : points) {
+      column.push_back(measured_at(at(at(*point, "objectives"), name), "value"));
+    }
+    table.add_column(name + (maximised(objectives, name) ? " (max)" : " (min)"),
+                     format_column(column), Table::Align::right);
+  }
+  table.add_column("candidate", std::move(candidates));
+  return table;
+}
+
+Lines picture(const Json& front, std::size_t width) {
+  const auto names = names_of(at(front, "objectives"));
+  std::vector<PlotPoint> points;
+  const auto add = [&](const Json& values, std::string_view key, bool marked) {
+    const auto x = number_at(at(values, names[0]), key);
+    const auto y = number_at(at(values, names[1]), key);
+    if (x && y) points.push_back({*x, *y, marked});
+  };
+  for (const Json& point : at(front, "points")) add(at(point, "objectives"), "value", false);
+  add(at(at(front, "recommended"), "estimates"), "mean", true);
+  return scatter_plot(points, names[0], names[1], width, plot_height);
+}
+
+Lines beside(const Lines& left, const Lines& right) {
+  std::size_t width = 0;
+  for (const std::string& line : left) width = std::max(width, display_width(line));
+  Lines out;
+  for (std::size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
+    const std::string line = i < left.size() ? left[i] : "";
+    out.push_back(i < right.size() ? pad_right(line, width + plot_gap) + right[i] : line);
+  }
+  return out;
+}
+
+std::string front_heading(const Json& front, std::size_t points) {
+  const bool single = at(front, "objectives").size() == 1;
+  std::string text = text_at(front, "job");
+  const std::string status = text_at(front, "status");
+  if (!status.empty()) text += " (" + status + ")";
+  text += single ? ": best point" : ": front of " + plural(points, "point");
+  return text + " after " + plural(count_at(front, "trials"), "trial");
+}
+
+std::string recommended_line(const Json& recommended) {
+  std::string text = "recommended: " + text_at(recommended, "name") + ", trial " +
+                     std::to_string(count_at(recommended, "trial"));
+  const Json& estimates = at(recommended, "estimates");
+  if (!estimates.is_object()) return text;
+  for (const auto& [name, estimate] : estimates.items()) {
+    if (const auto mean = measured_at(estimate, "mean")) {
+      text += ", " + printable(name) + " " + format_measured(*mean);
+    }
+  }
+  return text;
+}
+
+/// "9.2% lower in fd" or "not clearly different in fd" (within two standard errors).
+std::string comparison(const std::string& quantity, const Measured& other,
+                       const Measured& other_minus_found) {
+  const double change = -other_minus_found.value;
+  if (std::abs(change) <= 2 * other_minus_found.standard_error.value_or(0) || change == 0) {
+    return "not clearly different in " + quantity;
+  }
+  const std::string direction = change < 0 ? " lower in " : " higher in ";
+  if (other.value == 0) return format_number(std::abs(change)) + direction + quantity;
+  const double percent = 100 * std::abs(change / other.value);
+  return format_fixed(percent, 1) + "%" + direction + quantity;
+}
+
+/// The second row is by custom the strongest baseline.
+std::string headline(const Json& rows, const std::vector<std::string>& quantities) {
+  if (rows.size() < 2) return {};
+  std::vector<std::string> parts;
+  for (const std::string& quantity : quantities) {
+    const auto other = measured_at(at(at(rows[1], "estimates"), quantity), "mean");
+    const auto difference = measured_at(at(at(rows[1], "difference"), quantity), "mean");
+    if (other && difference) parts.push_back(comparison(quantity, *other, *difference));
+  }
+  if (parts.empty()) return {};
+  std::string text = text_at(rows[0], "name") + " against " + text_at(rows[1], "name") + ": ";
+  for (std::size_t i = 0; i < parts.size(); ++i) text += (i > 0 ? ", " : "") + parts[i];
+  return text;
+}
+
+}  // namespace
+
+std::optional<Measured> measured_at(const Json& estimate, std::string_view key) {
+  const auto value = number_at(estimate, key);
+  if (!value) return {};
+  Measured measured{*value, number_at(estimate, "stderr")};
+  if (measured.standard_error && *measured.standard_error < 0) measured.standard_error.reset();
+  return measured;
+}
+
+std::string candidate_text(const Json& candidate) {
+  if (!candidate.is_object()) return {};
+  std::vector<std::pair<std::string, const Json*>> items;
+  for (const auto& [name, value] : candidate.items()) items.emplace_back(name, &value);
+  const auto by_name = [](const auto& a, const auto& b) { return a.first < b.first; };
+  if (std::is_sorted(items.begin(), items.end(), by_name)) {  // sorted as text: x10 before x2
+    std::stable_sort(items.begin(), items.end(), [](const auto& a, const auto& b) {
+      return natural_less(a.first, b.first);
+    });
+  }
+  std::string text;
+  for (std::size_t i = 0; i < std::min(items.size(), most_parameters); ++i) {
+    const auto& [name, value] = items[i];
+    if (!text.empty()) text += "  ";
+    if (value->is_array()) {
+      if (items.size() > 1) text += printable(name) + ": ";
+      text += vector_text(*value);
+    } else {
+      text += printable(name) + "=" + scalar_text(*value);
+    }
+  }
+  if (items.size() > most_parameters) {
+    text += "  … " + std::to_string(items.size() - most_parameters) + " more";
+  }
+  return text;
+}
+
+Lines front_view(const Json& front, std::size_t limit, const Page& page) {
+  const Json& objectives = at(front, "objectives");
+  const auto points = sorted_points(front);
+  const auto size = std::max<std::size_t>(points.size(), count_at(front, "front_size"));
+  Lines out = {front_heading(front, size)};
+  if (points.empty()) {
+    out[0] = text_at(front, "job") + ": nothing measured yet";
+    return out;
+  }
+  out.emplace_back();
+  const auto shown = spread(points, limit);
+  const Table table = front_table(shown, objectives);
+  const bool draw = page.picture && objectives.size() == 2 && points.size() > 1;
+  if (draw && page.width >= least_table_beside_plot + plot_gap + plot_width) {
+    const Lines body = beside(table.lines(page.width - plot_gap - plot_width),
+                              picture(front, plot_width));
+    out.insert(out.end(), body.begin(), body.end());
+  } else {
+    const Lines body = table.lines(page.width);
+    out.insert(out.end(), body.begin(), body.end());
+    if (draw) {
+      const Lines plot = picture(front, std::min<std::size_t>(page.width, 72));
+      out.emplace_back();
+      out.insert(out.end(), plot.begin(), plot.end());
+    }
+  }
+  if (shown.size() < size) {
+    out.push_back("(" + std::to_string(shown.size()) + " of " + format_count(size) +
+                  " points, spread evenly; --limit 0 shows all)");
+  }
+  if (at(front, "recommended").is_object()) {
+    out.emplace_back();
+    out.push_back(recommended_line(at(front, "recommended")));
+  }
+  return out;
+}
+
+Lines report_view(const Json& report, const Json& objectives) {
+  const Json& rows = at(report, "rows");
+  if (!rows.is_array() || rows.empty()) return {};
+  std::vector<std::string> quantities;
+  if (at(report, "quantities").is_array()) {
+    for (const Json& quantity : at(report, "quantities")) {
+      if (quantity.is_string()) quantities.push_back(quantity.get<std::string>());
+    }
+  }
+  const std::string first = text_at(rows[0], "name");
+  Table table;
+  std::vector<std::string> names;
+  for (const Json& row : rows) names.push_back(text_at(row, "name"));
+  table.add_column("", std::move(names));
+  for (const std::string& quantity : quantities) {
+    std::vector<std::optional<Measured>> means;
+    std::vector<std::optional<Measured>> differences;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      means.push_back(measured_at(at(at(rows[i], "estimates"), quantity), "mean"));
+      differences.push_back(
+          i == 0 ? std::nullopt : measured_at(at(at(rows[i], "difference"), quantity), "mean"));
+    }
+    const std::string goal = maximised(objectives, quantity) ? " (max)" : "";
+    table.add_column(printable(quantity) + goal, format_column(means), Table::Align::right);
+    if (std::any_of(differences.begin(), differences.end(), [](const auto& d) { return !!d; })) {
+      std::vector<std::string> cells = format_column(differences, true);
+      cells[0].clear();
+      table.add_column("minus " + first, std::move(cells), Table::Align::right);
+    }
+  }
+  Lines out = table.lines();
+  const std::string sentence = headline(rows, quantities);
+  if (!sentence.empty()) out.insert(out.end(), {"", sentence});
+  return out;
+}
+
+Lines trials_view(const Json& trials, const Page& page) {
+  if (!trials.is_array() || trials.empty()) return {"no such trials"};
+  std::vector<std::string> objectives;
+  std::vector<std::string> numbers;
+  std::vector<std::string> statuses;
+  std::vector<std::string> times;
+  std::vector<std::string> tags;
+  std::vector<std::string> notes;
+  for (const Json& trial : trials) {
+    const Json& outcome = at(trial, "outcome");
+    numbers.push_back(std::to_string(count_at(trial, "number")));
+    statuses.push_back(text_at(trial, "status"));
+    tags.push_back(text_at(trial, "tag"));
+    const auto seconds = number_at(outcome, "seconds");
+    times.push_back(seconds ? format_number(*seconds) + " s" : "");
+    const std::string reason = text_at(outcome, "reason");
+    notes.push_back(reason.empty() ? candidate_text(at(trial, "candidate")) : reason);
+    const Json& values = at(outcome, "objectives");
+    if (!values.is_object()) continue;
+    for (const auto& [name, value] : values.items()) {
+      if (std::find(objectives.begin(), objectives.end(), name) == objectives.end()) {
+        objectives.push_back(name);
+      }
+    }
+  }
+  Table table;
+  table.add_column("trial", std::move(numbers), Table::Align::right);
+  table.add_column("status", std::move(statuses));
+  for (const std::string& name : objectives) {
+    std::vector<std::optional<Measured>> column;
+    for (const Json& trial : trials) {
+      column.push_back(measured_at(at(at(at(trial, "outcome"), "objectives"), name), "value"));
+    }
+    table.add_column(printable(name), format_column(column), Table::Align::right);
+  }
+  table.add_column("time", std::move(times), Table::Align::right);
+  if (std::any_of(tags.begin(), tags.end(), [](const auto& tag) { return !tag.empty(); })) {
+    table.add_column("for", std::move(tags));
+  }
+  table.add_column("candidate", std::move(notes));
+  return table.lines(page.width);
+}
+
+}  // namespace paretod::cli

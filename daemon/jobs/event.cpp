@@ -1,0 +1,371 @@
+#include "daemon/jobs/event.hpp"
+
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+namespace paretod {
+namespace {
+
+using nlohmann::json;
+
+static_assert(std::endian::native == std::endian::little, "points are logged little-endian");
+
+// ---- writing: by hand for asked and told, which are nearly all of a log ------------------------
+
+template <class T>
+void put_number(std::string& out, T value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  out.append(text, end);
+  if constexpr (std::is_floating_point_v<T>) {
+    // "-0" would read back as the integer zero.
+    if (value == 0 && std::signbit(value)) out += ".0";
+  }
+}
+
+void put_string(std::string& out, const std::string& text) {
+  out += json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+constexpr char base64_alphabet[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// A point is the base64 of its little-endian doubles: exact, and half the size of decimals.
+void put_point(std::string& out, const Point& point) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(point.data());
+  const std::size_t size = point.size() * sizeof(double);
+  out.reserve(out.size() + (size + 2) / 3 * 4 + 48);
+  for (std::size_t i = 0; i < size; i += 3) {
+    const std::size_t have = std::min<std::size_t>(3, size - i);
+    std::uint32_t group = static_cast<std::uint32_t>(bytes[i]) << 16;
+    if (have > 1) group |= static_cast<std::uint32_t>(bytes[i + 1]) << 8;
+    if (have > 2) group |= bytes[i + 2];
+    out += base64_alphabet[group >> 18];
+    out += base64_alphabet[group >> 12 & 63];
+    out += have > 1 ? base64_alphabet[group >> 6 & 63] : '=';
+    out += have > 2 ? base64_alphabet[group & 63] : '=';
+  }
+}
+
+void put_measurement(std::string& out, const Measurement& m) {
+  if (!m.has_error() && m.count == 0) {
+    put_number(out, m.value);
+    return;
+  }
+  out += '[';
+  put_number(out, m.value);
+  out += ',';
+  if (m.has_error()) {
+    put_number(out, m.standard_error);
+  } else {
+    out += "null";
+  }
+  out += ',';
+  put_number(out, m.count);
+  out += ']';
+}
+
+void put_body(std::string& out, const AskedEvent& asked) {
+  const Candidate& c = asked.candidate;
+  out += ",\"n\":";
+  put_number(out, asked.number);
+  out += ",\"p\":\"";
+  put_point(out, c.point);
+  out += '"';
+  if (c.fidelity != 0) {
+    out += ",\"f\":";
+    put_number(out, c.fidelity);
+  }
+  if (c.replicate != 0) {
+    out += ",\"r\":";
+    put_number(out, c.replicate);
+  }
+  if (!c.tag.empty()) {
+    out += ",\"tag\":";
+    put_string(out, c.tag);
+  }
+}
+
+void put_body(std::string& out, const ToldEvent& told) {
+  const Outcome& o = told.outcome;
+  out += ",\"n\":";
+  put_number(out, told.number);
+  if (o.status != TrialStatus::ok) {
+    out += ",\"st\":\"";
+    out += name_of(o.status);
+    out += "\",\"why\":";
+    put_string(out, o.reason);
+  }
+  if (!o.objectives.empty()) {
+    out += ",\"o\":[";
+    for (std::size_t i = 0; i < o.objectives.size(); ++i) {
+      if (i > 0) out += ',';
+      put_measurement(out, o.objectives[i]);
+    }
+    out += ']';
+  }
+  if (!o.constraints.empty()) {
+    out += ",\"g\":[";
+    for (std::size_t i = 0; i < o.constraints.size(); ++i) {
+      if (i > 0) out += ',';
+      put_number(out, o.constraints[i]);
+    }
+    out += ']';
+  }
+  if (!o.metrics.empty()) {
+    out += ",\"m\":{";
+    for (std::size_t i = 0; i < o.metrics.size(); ++i) {
+      if (i > 0) out += ',';
+      put_string(out, o.metrics[i].first);
+      out += ':';
+      put_number(out, o.metrics[i].second);
+    }
+    out += '}';
+  }
+  if (o.seconds > 0) {
+    out += ",\"s\":";
+    put_number(out, static_cast<float>(o.seconds));
+  }
+  if (o.attempts != 1) {
+    out += ",\"a\":";
+    put_number(out, o.attempts);
+  }
+}
+
+json to_json(const Estimate& e) {
+  return {e.mean, e.count > 1 ? json(e.standard_error) : json(nullptr), e.count};
+}
+
+json to_json(const std::vector<Estimate>& estimates) {
+  json list = json::array();
+  for (const Estimate& e : estimates) list.push_back(to_json(e));
+  return list;
+}
+
+json report_json(const Report& report) {
+  json rows = json::array();
+  for (const ReportRow& row : report.rows) {
+    std::string point;
+    put_point(point, row.point);
+    rows.push_back({{"name", row.name},
+                    {"n", row.trial},
+                    {"p", point},
+                    {"est", to_json(row.estimates)},
+                    {"diff", to_json(row.difference)}});
+  }
+  return {{"stop", report.stop_reason}, {"quantities", report.quantities}, {"rows", rows}};
+}
+
+json fields(const OwnerEvent& owner) { return {{"nonce", owner.nonce}, {"build", owner.build}}; }
+json fields(const CreatedEvent& created) {
+  json j = {{"spec", to_json(created.spec)}};
+  if (!created.request_digest.empty()) j["digest"] = created.request_digest;
+  return j;
+}
+json fields(const PausedEvent& paused) { return {{"why", paused.reason}}; }
+json fields(const ResumedEvent&) { return json::object(); }
+json fields(const ExtendedEvent& extended) {
+  json j = {{"why", extended.reason}};
+  if (extended.trials) j["trials"] = *extended.trials;
+  if (extended.wall_s) j["wall_s"] = *extended.wall_s;
+  if (extended.parallelism) j["parallelism"] = *extended.parallelism;
+  return j;
+}
+json fields(const FinishedEvent& finished) {
+  return {{"status", name_of(finished.status)},
+          {"why", finished.reason},
+          {"report", report_json(finished.report)}};
+}
+
+template <class Body>
+void put_body(std::string& out, const Body& body) {
+  const std::string text = fields(body).dump(-1, ' ', false, json::error_handler_t::replace);
+  if (text.size() <= 2) return;
+  out += ',';
+  out.append(text, 1, text.size() - 2);  // without the braces
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+Point point_from(const std::string& text) {
+  static constexpr auto values = [] {
+    std::array<signed char, 256> table{};
+    table.fill(-1);
+    for (int i = 0; i < 64; ++i) {
+      table[static_cast<unsigned char>(base64_alphabet[i])] = static_cast<signed char>(i);
+    }
+    return table;
+  }();
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3);
+  std::uint32_t group = 0;
+  int bits = 0;
+  for (const char c : text) {
+    if (c == '=') break;
+    const int value = values[static_cast<unsigned char>(c)];
+    if (value < 0) throw std::invalid_argument("point is not base64");
+    group = group << 6 | static_cast<std::uint32_t>(value);
+    bits += 6;
+    if (bits >= 8) {
+      bits -= 8;
+      bytes += static_cast<char>(group >> bits & 255);
+    }
+  }
+  if (bytes.size() % sizeof(double) != 0) throw std::invalid_argument("point is cut short");
+  Point point(bytes.size() / sizeof(double));
+  if (!point.empty()) std::memcpy(point.data(), bytes.data(), bytes.size());
+  return point;
+}
+
+Measurement measurement_from(const json& j) {
+  if (j.is_number()) return {j.get<double>()};
+  return {j.at(0).get<double>(), j.at(1).is_null() ? -1 : j.at(1).get<double>(),
+          j.at(2).get<std::uint64_t>()};
+}
+
+std::vector<Estimate> estimates_from(const json& list) {
+  std::vector<Estimate> estimates;
+  for (const json& j : list) {
+    estimates.push_back({j.at(0).get<double>(), j.at(1).is_null() ? -1 : j.at(1).get<double>(),
+                         j.at(2).get<std::uint64_t>()});
+  }
+  return estimates;
+}
+
+AskedEvent asked_from(const json& j) {
+  AskedEvent asked;
+  asked.number = j.at("n").get<TrialNumber>();
+  asked.candidate.point = point_from(j.at("p").get_ref<const std::string&>());
+  asked.candidate.fidelity = j.value("f", std::uint64_t{0});
+  asked.candidate.replicate = j.value("r", std::uint64_t{0});
+  asked.candidate.tag = j.value("tag", std::string());
+  return asked;
+}
+
+TrialStatus trial_status_from(const std::string& name) {
+  for (const auto status : {TrialStatus::ok, TrialStatus::infeasible, TrialStatus::failed}) {
+    if (name_of(status) == name) return status;
+  }
+  return TrialStatus::unknown;
+}
+
+ToldEvent told_from(const json& j) {
+  ToldEvent told;
+  told.number = j.at("n").get<TrialNumber>();
+  Outcome& outcome = told.outcome;
+  outcome.status = trial_status_from(j.value("st", std::string("ok")));
+  outcome.reason = j.value("why", std::string());
+  outcome.seconds = static_cast<double>(j.value("s", 0.0F));
+  outcome.attempts = j.value("a", std::uint32_t{1});
+  if (const auto o = j.find("o"); o != j.end()) {
+    for (const json& m : *o) outcome.objectives.push_back(measurement_from(m));
+  }
+  if (const auto g = j.find("g"); g != j.end()) {
+    outcome.constraints = g->get<std::vector<double>>();
+  }
+  if (const auto m = j.find("m"); m != j.end()) {
+    for (const auto& [name, value] : m->items()) {
+      outcome.metrics.emplace_back(name, value.get<double>());
+    }
+  }
+  return told;
+}
+
+Report report_from(const json& j) {
+  Report report;
+  report.stop_reason = j.at("stop").get<std::string>();
+  report.quantities = j.at("quantities").get<std::vector<std::string>>();
+  for (const json& row : j.at("rows")) {
+    report.rows.push_back({row.at("name").get<std::string>(),
+                           point_from(row.at("p").get_ref<const std::string&>()),
+                           row.at("n").get<TrialNumber>(), estimates_from(row.at("est")),
+                           estimates_from(row.at("diff"))});
+  }
+  return report;
+}
+
+ExtendedEvent extended_from(const json& j) {
+  ExtendedEvent extended;
+  extended.reason = j.value("why", std::string());
+  if (j.contains("trials")) extended.trials = j["trials"].get<std::uint64_t>();
+  if (j.contains("wall_s")) extended.wall_s = j["wall_s"].get<double>();
+  if (j.contains("parallelism")) extended.parallelism = j["parallelism"].get<std::size_t>();
+  return extended;
+}
+
+FinishedEvent finished_from(const json& j) {
+  FinishedEvent finished;
+  const auto name = j.at("status").get<std::string>();
+  finished.status = JobStatus::failed;
+  for (const auto status : {JobStatus::succeeded, JobStatus::cancelled, JobStatus::diverged}) {
+    if (name_of(status) == name) finished.status = status;
+  }
+  finished.reason = j.value("why", std::string());
+  finished.report = report_from(j.at("report"));
+  return finished;
+}
+
+Result<EventBody> body_from(const json& j) {
+  const auto& kind = j.at("e").get_ref<const std::string&>();
+  if (kind == "asked") return EventBody(asked_from(j));
+  if (kind == "told") return EventBody(told_from(j));
+  if (kind == "owner") {
+    return EventBody(
+        OwnerEvent{j.at("nonce").get<std::string>(), j.at("build").get<std::string>()});
+  }
+  if (kind == "created") {
+    auto spec = stored_job_spec(j.at("spec"));
+    if (!spec) return spec.error();
+    return EventBody(CreatedEvent{std::move(*spec), j.value("digest", std::string())});
+  }
+  if (kind == "paused") return EventBody(PausedEvent{j.value("why", std::string())});
+  if (kind == "resumed") return EventBody(ResumedEvent{});
+  if (kind == "extended") return EventBody(extended_from(j));
+  if (kind == "finished") return EventBody(finished_from(j));
+  return Error{ErrorKind::corrupt, "an event of unknown kind \"" + kind +
+                                       "\": written by a newer paretod?"};
+}
+
+}  // namespace
+
+std::string_view name_of(JobStatus status) {
+  constexpr std::string_view names[] = {"queued", "running",   "paused",  "succeeded",
+                                        "failed", "cancelled", "diverged"};
+  return names[static_cast<std::size_t>(status)];
+}
+
+std::string_view name_of(const EventBody& body) {
+  constexpr std::string_view names[] = {"owner",  "created", "asked",    "told",
+                                        "paused", "resumed", "extended", "finished"};
+  return names[body.index()];
+}
+
+std::string encode(const Event& event) {
+  std::string out;
+  out.reserve(128);
+  out += "{\"e\":\"";
+  out += name_of(event.body);
+  out += "\",\"t\":";
+  put_number(out, event.time_ms);
+  std::visit([&out](const auto& body) { put_body(out, body); }, event.body);
+  out += '}';
+  return out;
+}
+
+Result<Event> decode(std::string_view text) {
+  const json j = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!j.is_object()) return Error{ErrorKind::corrupt, "an event is not a JSON object"};
+  try {
+    auto body = body_from(j);
+    if (!body) return body.error();
+    return Event{j.at("t").get<std::int64_t>(), std::move(*body)};
+  } catch (const std::exception& error) {
+    return Error{ErrorKind::corrupt, std::string("an event cannot be read: ") + error.what()};
+  }
+}
+
+}  // namespace paretod

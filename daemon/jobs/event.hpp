@@ -1,0 +1,74 @@
+#pragma once
+// The events of a job's log and their text form.  One event is one JSON object on one line; the
+// format is specified in docs/log-format.md and is a compatibility surface: a reader must accept
+// every event that any released version wrote.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "daemon/jobs/job_spec.hpp"
+#include "daemon/store/log_backend.hpp"
+#include "optimizers/core/optimizer.hpp"
+#include "optimizers/core/trial.hpp"
+
+namespace paretod {
+
+enum class JobStatus { queued, running, paused, succeeded, failed, cancelled, diverged };
+std::string_view name_of(JobStatus status);
+inline bool is_final(JobStatus status) { return status > JobStatus::paused; }
+
+/// First of every epoch: who appends from here on.
+struct OwnerEvent {
+  std::string nonce;
+  std::string build;
+};
+/// Second of a log.
+struct CreatedEvent {
+  JobSpec spec;
+  std::string request_digest;  ///< of the body, when the client gave an Idempotency-Key
+};
+struct AskedEvent {
+  TrialNumber number = 0;
+  Candidate candidate;
+};
+struct ToldEvent {
+  TrialNumber number = 0;
+  Outcome outcome;
+};
+struct PausedEvent {
+  std::string reason;
+};
+struct ResumedEvent {};
+/// New limits, each replacing the old one where present.
+struct ExtendedEvent {
+  std::optional<std::uint64_t> trials;
+  std::optional<double> wall_s;
+  std::optional<std::size_t> parallelism;
+  std::string reason;
+};
+/// Last of a log.
+struct FinishedEvent {
+  JobStatus status = JobStatus::succeeded;
+  std::string reason;
+  Report report;
+};
+
+using EventBody = std::variant<OwnerEvent, CreatedEvent, AskedEvent, ToldEvent, PausedEvent,
+                               ResumedEvent, ExtendedEvent, FinishedEvent>;
+
+struct Event {
+  std::int64_t time_ms = 0;  ///< since the Unix epoch; for people, never read by a search
+  EventBody body;
+};
+
+/// "owner", "created", "asked", ...
+std::string_view name_of(const EventBody& body);
+
+std::string encode(const Event& event);
+/// corrupt when the text is not an event.
+Result<Event> decode(std::string_view text);
+
+}  // namespace paretod

@@ -1,0 +1,338 @@
+#include "daemon/jobs/job.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <exception>
+
+#include "daemon/jobs/journalled_evaluations.hpp"
+
+namespace paretod {
+namespace {
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Error not_allowed(const std::string& verb, JobStatus status) {
+  return Error{ErrorKind::conflict, "the job cannot be " + verb + ": it is " +
+                                        std::string(name_of(status)) + " for good"};
+}
+
+/// What an evaluator must not say becomes a failure that names the field.
+Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
+  std::erase_if(outcome.metrics, [](const auto& metric) { return !std::isfinite(metric.second); });
+  if (!std::isfinite(outcome.seconds) || outcome.seconds < 0) outcome.seconds = 0;
+  if (outcome.status != TrialStatus::ok) return outcome;
+  std::string wrong;
+  if (outcome.objectives.size() != objectives.size()) {
+    wrong = "the evaluator reported " + std::to_string(outcome.objectives.size()) +
+            " objectives instead of " + std::to_string(objectives.size());
+  }
+  for (std::size_t i = 0; wrong.empty() && i < objectives.size(); ++i) {
+    Measurement& m = outcome.objectives[i];
+    if (!std::isfinite(m.value)) wrong = "objective \"" + objectives[i].name + "\" is not finite";
+    if (!std::isfinite(m.standard_error)) m.standard_error = -1;
+  }
+  for (const double g : outcome.constraints) {
+    if (!std::isfinite(g)) wrong = "a constraint is not finite";
+  }
+  if (wrong.empty()) return outcome;
+  Outcome failed = Outcome::failure(TrialStatus::failed, std::move(wrong));
+  failed.seconds = outcome.seconds;
+  failed.attempts = outcome.attempts;
+  return failed;
+}
+
+}  // namespace
+
+Job::Job(std::string id, JobState state, const Catalog& catalog, Dispatcher& dispatcher)
+    : id_(std::move(id)), catalog_(catalog), dispatcher_(dispatcher), state_(std::move(state)) {}
+
+Job::~Job() {
+  stop();
+  if (has_client_) dispatcher_.remove_client(client_);
+}
+
+void Job::attach(std::shared_ptr<GroupCommit::Log> log, std::function<void()> on_settled) {
+  const std::lock_guard lock(mutex_);
+  log_ = std::move(log);
+  on_settled_ = std::move(on_settled);
+}
+
+CommitListener Job::commit_listener() {
+  return [weak = weak_from_this()](const Result<EventId>& last, std::size_t events) {
+    if (const auto job = weak.lock()) job->on_commit(last, events);
+  };
+}
+
+JobStatus Job::status() const {
+  const std::lock_guard lock(mutex_);
+  if (state_.status() == JobStatus::running && !started_) return JobStatus::queued;
+  return state_.status();
+}
+
+std::string Job::trouble() const {
+  const std::lock_guard lock(mutex_);
+  return trouble_;
+}
+
+std::size_t Job::in_flight() const {
+  const std::lock_guard lock(mutex_);
+  return in_flight_.size();
+}
+
+bool Job::wants_to_run() const {
+  const std::lock_guard lock(mutex_);
+  return state_.status() == JobStatus::running && !run_active_ && trouble_.empty() && log_;
+}
+
+bool Job::run_active() const {
+  const std::lock_guard lock(mutex_);
+  return run_active_;
+}
+
+// ---- the run -----------------------------------------------------------------------------------
+
+void Job::start() {
+  const std::lock_guard verbs(verbs_);
+  start_run();
+}
+
+void Job::start_run() {
+  if (!wants_to_run()) return;
+  if (thread_.joinable()) thread_.join();
+  std::unique_lock lock(mutex_);
+  const JobSpec& spec = state_.spec();
+  const Catalog::NamedEvaluator* evaluator = catalog_.evaluator(spec.evaluator);
+  const Optimizer* optimizer = catalog_.optimizer(spec.optimizer);
+  if (evaluator == nullptr) {
+    trouble_ = "evaluator \"" + spec.evaluator +
+               "\" is not configured here; add it to the configuration and restart";
+  } else if (optimizer == nullptr) {
+    trouble_ = "this build has no optimizer \"" + spec.optimizer + "\"";
+  } else if (optimizer->revision != spec.optimizer_revision) {
+    trouble_ = "the job was started with revision " + std::to_string(spec.optimizer_revision) +
+               " of optimizer \"" + spec.optimizer + "\", this build has revision " +
+               std::to_string(optimizer->revision);
+  }
+  if (!trouble_.empty()) return;
+  if (!has_client_) {
+    has_client_ = true;
+    client_ = dispatcher_.add_client(
+        {.context = std::make_shared<EvaluationContext>(
+             EvaluationContext{id_, spec.space, spec.objectives, spec.evaluator_params, spec.seed}),
+         .evaluator = spec.evaluator,
+         .sink = weak_from_this(),
+         .trial_timeout_s = spec.trial_timeout_s,
+         .max_attempts = spec.max_attempts});
+  }
+  const std::size_t parallelism = state_.parallelism();
+  stop_requested_ = false;
+  run_active_ = true;
+  started_ = true;
+  lock.unlock();
+  dispatcher_.set_parallelism(client_, parallelism);
+  thread_ = std::thread([this] { run(); });
+}
+
+void Job::stop() {
+  const std::lock_guard verbs(verbs_);
+  stop_run();
+}
+
+void Job::stop_run() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_requested_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  if (!has_client_) return;
+  const std::vector<TrialNumber> withdrawn = dispatcher_.withdraw(client_);
+  const std::lock_guard lock(mutex_);
+  for (const TrialNumber number : withdrawn) in_flight_.erase(number);
+}
+
+void Job::run() {
+  FinishedEvent finished;
+  bool ended = true;
+  try {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return stop_requested_ || committed_ == appended_; });
+      if (stop_requested_) throw SearchStopped{};
+    }
+    JournalledEvaluations evaluations(*this);
+    const JobSpec& spec = state_.spec();  // never changes once created
+    try {
+      finished.report = catalog_.optimizer(spec.optimizer)
+                            ->run(spec.problem(), spec.optimizer_params, evaluations);
+    } catch (const BudgetSpent&) {
+      finished.report.stop_reason = "budget";
+    }
+    while (evaluations.in_flight() > 0) evaluations.next();
+    finished.reason = finished.report.stop_reason;
+  } catch (const SearchStopped&) {
+    ended = false;
+  } catch (const Diverged& diverged) {
+    finished = {JobStatus::diverged, diverged.message, {}};
+  } catch (const std::exception& error) {
+    finished = {JobStatus::failed, std::string("the optimizer failed: ") + error.what(), {}};
+  }
+  std::function<void()> settled;
+  {
+    std::unique_lock lock(mutex_);
+    // If the log cannot be written any more, trouble_ already says so.
+    if (ended && !ending_) static_cast<void>(append_and_wait(lock, std::move(finished)));
+    run_active_ = false;
+    settled = on_settled_;
+  }
+  changed_.notify_all();
+  if (settled) settled();
+}
+
+void Job::complete(TrialNumber number, Outcome outcome) {
+  const std::lock_guard lock(mutex_);
+  if (ending_ || !trouble_.empty() || is_final(state_.status())) return;
+  outcome = checked(std::move(outcome), state_.spec().objectives);
+  enforce_wall_budget();
+  append({0, ToldEvent{number, std::move(outcome)}});
+}
+
+void Job::enforce_wall_budget() {
+  const double wall = state_.budget().wall_s;
+  if (wall <= 0 || wall_enforced_at_ == wall) return;
+  const std::int64_t since = state_.status() == JobStatus::running
+                                 ? std::max<std::int64_t>(0, now_ms() - state_.updated_ms())
+                                 : 0;
+  if (static_cast<double>(state_.running_ms() + since) < wall * 1000) return;
+  wall_enforced_at_ = wall;
+  append({0, ExtendedEvent{.trials = asked_, .wall_s = {}, .parallelism = {},
+                           .reason = "the wall time budget is spent"}});
+}
+
+// ---- the log -----------------------------------------------------------------------------------
+
+void Job::append(Event event, bool lazily) {
+  if (!log_ || !trouble_.empty() || ending_) return;
+  event.time_ms = now_ms();
+  if (std::holds_alternative<FinishedEvent>(event.body)) ending_ = true;
+  if (const auto* asked = std::get_if<AskedEvent>(&event.body)) asked_ = asked->number;
+  std::string text = encode(event);
+  uncommitted_.push_back(std::move(event));
+  ++appended_;
+  if (lazily) {
+    log_->append_lazily(std::move(text));
+  } else {
+    log_->append(std::move(text));
+  }
+}
+
+Result<void> Job::append_and_wait(std::unique_lock<std::mutex>& lock, EventBody body) {
+  append({0, std::move(body)});
+  const std::uint64_t target = appended_;
+  changed_.wait(lock, [&] { return committed_ >= target || !trouble_.empty(); });
+  if (committed_ >= target && trouble_.empty()) return {};
+  return Error{ErrorKind::unavailable, "the job's log cannot be written: " + trouble_};
+}
+
+void Job::on_commit(const Result<EventId>& last, std::size_t events) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!last) {
+      trouble_ = last.error().message;
+      stop_requested_ = true;
+      log_.reset();
+    } else {
+      for (std::size_t i = 0; i < events; ++i) {
+        const Event event = std::move(uncommitted_.front());
+        uncommitted_.pop_front();
+        const EventId id{last->epoch, last->number - events + 1 + i};
+        if (const auto applied = state_.apply(id, event); !applied) {
+          trouble_ = applied.error().message;
+          stop_requested_ = true;
+        }
+        if (const auto* told = std::get_if<ToldEvent>(&event.body)) in_flight_.erase(told->number);
+        for (const auto& [token, follower] : followers_) follower(id, event);
+      }
+      committed_ += events;
+    }
+  }
+  changed_.notify_all();
+}
+
+// ---- verbs -------------------------------------------------------------------------------------
+
+Result<void> Job::pause(const std::string& reason) {
+  const std::lock_guard verbs(verbs_);
+  {
+    std::unique_lock lock(mutex_);
+    if (is_final(state_.status()) || ending_) return not_allowed("paused", state_.status());
+    if (state_.status() == JobStatus::paused) return {};
+    if (auto written = append_and_wait(lock, PausedEvent{reason}); !written) return written;
+  }
+  stop_run();
+  return {};
+}
+
+Result<void> Job::resume() {
+  const std::lock_guard verbs(verbs_);
+  {
+    std::unique_lock lock(mutex_);
+    if (is_final(state_.status()) || ending_) return not_allowed("resumed", state_.status());
+    if (state_.status() == JobStatus::paused) {
+      if (auto written = append_and_wait(lock, ResumedEvent{}); !written) return written;
+    }
+  }
+  start_run();
+  const std::lock_guard lock(mutex_);
+  if (trouble_.empty()) return {};
+  return Error{ErrorKind::conflict, trouble_};
+}
+
+Result<void> Job::cancel() {
+  const std::lock_guard verbs(verbs_);
+  {
+    std::unique_lock lock(mutex_);
+    if (state_.status() == JobStatus::cancelled) return {};
+    if (is_final(state_.status()) || ending_) return not_allowed("cancelled", state_.status());
+    auto written =
+        append_and_wait(lock, FinishedEvent{JobStatus::cancelled, "cancelled on request", {}});
+    if (!written) return written;
+    stop_requested_ = true;
+    in_flight_.clear();
+  }
+  if (has_client_) dispatcher_.cancel(client_);
+  stop_run();
+  return {};
+}
+
+Result<void> Job::extend(const ExtendedEvent& limits) {
+  const std::lock_guard verbs(verbs_);
+  std::unique_lock lock(mutex_);
+  if (is_final(state_.status()) || ending_) return not_allowed("extended", state_.status());
+  return append_and_wait(lock, limits);
+}
+
+void Job::wait(const std::function<bool(JobStatus)>& predicate) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] {
+    return is_final(state_.status()) || !trouble_.empty() || predicate(state_.status());
+  });
+}
+
+std::uint64_t Job::follow(EventFollower follower) {
+  const std::lock_guard lock(mutex_);
+  followers_.emplace_back(next_follower_, std::move(follower));
+  return next_follower_++;
+}
+
+void Job::unfollow(std::uint64_t token) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(followers_, [token](const auto& entry) { return entry.first == token; });
+}
+
+}  // namespace paretod

@@ -1,0 +1,122 @@
+#pragma once
+// One job: its state (a fold of the log), its place in the log, and, while it runs, the thread of
+// its optimizer.  Thread-safe.
+//
+// A run is a replay that reaches the end of the log and goes on (DESIGN 1.3).  Pausing and
+// shutting down simply unwind the run: nothing needs saving, the next run replays.
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "daemon/jobs/catalog.hpp"
+#include "daemon/jobs/dispatcher.hpp"
+#include "daemon/jobs/event.hpp"
+#include "daemon/jobs/job_state.hpp"
+#include "daemon/store/group_commit.hpp"
+
+namespace paretod {
+
+class JournalledEvaluations;
+
+/// A committed event, for live followers.
+using EventFollower = std::function<void(EventId, const Event&)>;
+
+class Job : public TrialSink, public std::enable_shared_from_this<Job> {
+ public:
+  /// `state` is folded up to the log's end.
+  Job(std::string id, JobState state, const Catalog& catalog, Dispatcher& dispatcher);
+  ~Job() override;
+
+  [[nodiscard]] const std::string& id() const { return id_; }
+
+  /// Runs `read` on the state under the job's lock.  Keep it short.
+  template <class F>
+  auto with_state(F&& read) {
+    const std::lock_guard lock(mutex_);
+    return read(state_);
+  }
+  /// As people see it: the folded status, with `queued` while it waits for its turn.
+  [[nodiscard]] JobStatus status() const;
+  /// Why the job cannot go on although it is not finished ("evaluator ... is not configured");
+  /// empty when all is well.
+  [[nodiscard]] std::string trouble() const;
+  [[nodiscard]] std::size_t in_flight() const;
+
+  /// Verbs.  Each waits until its event is durable; repeating one is harmless.  conflict when the
+  /// job's status does not allow it.
+  Result<void> pause(const std::string& reason);
+  Result<void> resume();
+  Result<void> cancel();
+  Result<void> extend(const ExtendedEvent& limits);
+
+  /// Blocks until the status is final or the predicate on it holds; for tests.
+  void wait(const std::function<bool(JobStatus)>& predicate);
+
+  /// Follows committed events from now on; returns a token for unfollow().  Called on the writer
+  /// thread under the job's lock: must be quick and must not call back.
+  std::uint64_t follow(EventFollower follower);
+  void unfollow(std::uint64_t token);
+
+  // --- for the manager ---
+  /// Gives the job its writer; before start().
+  void attach(std::shared_ptr<GroupCommit::Log> log, std::function<void()> on_settled);
+  CommitListener commit_listener();
+  /// Running by its log, but without a thread: it waits for start().
+  [[nodiscard]] bool wants_to_run() const;
+  [[nodiscard]] bool run_active() const;
+  /// Starts the run if the job wants to run.
+  void start();
+  /// Unwinds the run and waits for its thread.
+  void stop();
+
+  // --- TrialSink ---
+  void complete(TrialNumber number, Outcome outcome) override;
+
+ private:
+  friend class JournalledEvaluations;
+  void start_run();  // verbs_ held
+  void stop_run();   // verbs_ held
+  void run();
+  void append(Event event, bool lazily = false);  // mutex_ held
+  void enforce_wall_budget();                     // mutex_ held
+  Result<void> append_and_wait(std::unique_lock<std::mutex>& lock, EventBody body);
+  void on_commit(const Result<EventId>& last, std::size_t events);
+
+  const std::string id_;
+  const Catalog& catalog_;
+  Dispatcher& dispatcher_;
+  std::function<void()> on_settled_;
+
+  std::mutex verbs_;  // one verb at a time; guards thread_; taken before mutex_
+  std::thread thread_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  JobState state_;
+  std::shared_ptr<GroupCommit::Log> log_;
+  std::deque<Event> uncommitted_;
+  std::uint64_t appended_ = 0;   // events handed to the log
+  std::uint64_t committed_ = 0;  // of those, durable and applied
+  TrialNumber asked_ = 0;        // highest number handed to the log
+  bool ending_ = false;          // the finished event is on its way
+  std::string trouble_;          // ownership lost, corrupt log, no evaluator
+  /// Dispatched and not yet durably told.
+  std::unordered_set<TrialNumber> in_flight_;
+  double wall_enforced_at_ = 0;  // the wall budget that has already been enforced
+  bool has_client_ = false;
+  Dispatcher::ClientId client_ = 0;
+  bool started_ = false;
+  bool stop_requested_ = false;
+  bool run_active_ = false;
+  std::uint64_t next_follower_ = 1;
+  std::vector<std::pair<std::uint64_t, EventFollower>> followers_;
+};
+
+}  // namespace paretod

@@ -1,0 +1,231 @@
+#include "daemon/jobs/job_manager.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include "daemon/jobs/event.hpp"
+
+namespace paretod {
+namespace {
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+/// `digits` characters of Crockford's base32, lower case: easy to read aloud and to type.
+std::string base32(std::uint64_t value, std::size_t digits) {
+  constexpr char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
+  std::string text;
+  for (; text.size() < digits; value >>= 5) text += alphabet[value & 31];
+  return text;
+}
+
+std::uint64_t random64() {
+  std::random_device entropy;
+  return static_cast<std::uint64_t>(entropy()) << 32 | entropy();
+}
+
+/// The same key always names the same job, so a repeat lands on the same log.
+std::uint64_t hash_of(const std::string& key, std::uint64_t salt) {
+  std::uint64_t hash = salt;
+  for (const char c : key) hash = mix64(hash, static_cast<unsigned char>(c));
+  return hash;
+}
+
+std::string job_id(const JobSpec& spec, const std::string& idempotency_key) {
+  if (!idempotency_key.empty()) {
+    return "key-" + base32(hash_of(idempotency_key, 1), 12) + base32(hash_of(idempotency_key, 2), 12);
+  }
+  return spec.name.substr(0, 50) + "-" + base32(random64(), 6);
+}
+
+}  // namespace
+
+JobManager::JobManager(LogBackend& backend, const Catalog& catalog, ManagerOptions options)
+    : backend_(backend),
+      catalog_(catalog),
+      options_(std::move(options)),
+      commits_(backend),
+      dispatcher_(catalog),
+      starter_([this](const std::stop_token& stop) {
+        std::unique_lock lock(mutex_);
+        while (starter_wake_.wait(lock, stop, [this] { return starter_due_; })) {
+          starter_due_ = false;
+          lock.unlock();
+          start_queued();
+          lock.lock();
+        }
+      }) {}
+
+JobManager::~JobManager() { drain(0); }
+
+void JobManager::wake_starter() {
+  {
+    const std::lock_guard lock(mutex_);
+    starter_due_ = true;
+  }
+  starter_wake_.notify_one();
+}
+
+Event JobManager::owner_event() const {
+  return {now_ms(), OwnerEvent{base32(random64(), 12), options_.build}};
+}
+
+Result<void> JobManager::fold(const std::string& id, EventId after, JobState& state) {
+  std::optional<Error> failure;
+  auto top = backend_.read(id, after, [&](EventId event_id, std::string_view text) {
+    if (failure) return;
+    auto event = decode(text);
+    Result<void> applied = event ? state.apply(event_id, *event) : Result<void>(event.error());
+    if (!applied) {
+      failure = applied.error();
+      failure->message = "event " + event_id.text() + ": " + failure->message;
+    }
+  });
+  if (failure) return *failure;
+  if (!top) return top.error();
+  return {};
+}
+
+Result<std::shared_ptr<Job>> JobManager::load(const std::string& id) {
+  JobState state;
+  if (auto folded = fold(id, {}, state); !folded) return folded.error();
+  if (!state.created()) return Error{ErrorKind::corrupt, "the log holds no job spec"};
+  if (is_final(state.status())) {
+    return std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
+  }
+  auto owned = backend_.take_over(id, encode(owner_event()));
+  if (!owned) return owned.error();
+  if (auto folded = fold(id, state.top(), state); !folded) return folded.error();
+  const EventId top = state.top();
+  auto job = std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
+  job->attach(commits_.open(id, top, job->commit_listener()), [this] { wake_starter(); });
+  return job;
+}
+
+Result<void> JobManager::recover() {
+  auto ids = backend_.jobs();
+  if (!ids) return ids.error();
+  for (const std::string& id : *ids) {
+    auto job = load(id);
+    const std::lock_guard lock(mutex_);
+    if (job) {
+      jobs_.emplace(id, std::move(*job));
+    } else {
+      unreadable_.emplace_back(id, job.error());
+    }
+  }
+  wake_starter();
+  return {};
+}
+
+Result<JobManager::Created> JobManager::create(JobSpec spec, const std::string& idempotency_key,
+                                               const std::string& request_digest) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (draining_) return Error{ErrorKind::unavailable, "the daemon is shutting down"};
+    if (jobs_.size() >= options_.max_stored_jobs) {
+      return Error{ErrorKind::exhausted,
+                   "the daemon already stores " + std::to_string(jobs_.size()) + " jobs"};
+    }
+  }
+  const std::string id = job_id(spec, idempotency_key);
+  const std::string digest = idempotency_key.empty() ? "" : request_digest;
+  const std::vector<Event> events = {owner_event(), {now_ms(), CreatedEvent{spec, digest}}};
+  auto top = backend_.create(id, {encode(events[0]), encode(events[1])});
+  if (!top) {
+    if (top.error().kind == ErrorKind::conflict && !idempotency_key.empty()) {
+      return repeated(id, request_digest);
+    }
+    return top.error();
+  }
+  JobState state;
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (auto applied = state.apply({top->epoch, i + 1}, events[i]); !applied) {
+      return applied.error();
+    }
+  }
+  auto job = std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
+  job->attach(commits_.open(id, *top, job->commit_listener()), [this] { wake_starter(); });
+  {
+    const std::lock_guard lock(mutex_);
+    jobs_.emplace(id, job);
+  }
+  wake_starter();
+  return Created{std::move(job), true};
+}
+
+Result<JobManager::Created> JobManager::repeated(const std::string& id,
+                                                 const std::string& request_digest) {
+  auto job = find(id);
+  if (!job) {
+    return Error{ErrorKind::unavailable,
+                 "another request with this Idempotency-Key is being carried out"};
+  }
+  const bool same =
+      job->with_state([&](JobState& state) { return state.request_digest() == request_digest; });
+  if (!same) {
+    return Error{ErrorKind::conflict,
+                 "this Idempotency-Key was used before with another request body"};
+  }
+  return Created{std::move(job), false};
+}
+
+std::shared_ptr<Job> JobManager::find(const std::string& id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Job>> JobManager::list() const {
+  std::vector<std::pair<std::int64_t, std::shared_ptr<Job>>> dated;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, job] : jobs_) dated.emplace_back(0, job);
+  }
+  for (auto& [created, job] : dated) {
+    created = job->with_state([](JobState& state) { return state.created_ms(); });
+  }
+  std::sort(dated.begin(), dated.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second->id() < b.second->id();
+  });
+  std::vector<std::shared_ptr<Job>> jobs;
+  for (auto& [created, job] : dated) jobs.push_back(std::move(job));
+  return jobs;
+}
+
+void JobManager::start_queued() {
+  // Oldest first.
+  std::vector<std::shared_ptr<Job>> jobs = list();
+  auto active = static_cast<std::size_t>(
+      std::count_if(jobs.begin(), jobs.end(), [](const auto& job) { return job->run_active(); }));
+  for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (draining_ || active >= options_.max_active_jobs) return;
+    }
+    if (!(*job)->wants_to_run()) continue;
+    (*job)->start();
+    if ((*job)->run_active()) ++active;
+  }
+}
+
+void JobManager::drain(double seconds) {
+  std::vector<std::shared_ptr<Job>> jobs;
+  {
+    const std::lock_guard lock(mutex_);
+    if (draining_) return;
+    draining_ = true;
+    for (const auto& [id, job] : jobs_) jobs.push_back(job);
+  }
+  starter_.request_stop();
+  if (starter_.joinable()) starter_.join();
+  dispatcher_.stop_dispatching();
+  dispatcher_.wait_idle(seconds);
+  for (const auto& job : jobs) job->stop();
+}
+
+}  // namespace paretod

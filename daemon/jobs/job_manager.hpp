@@ -1,0 +1,91 @@
+#pragma once
+// All jobs of the daemon: creation, lookup, verbs, recovery and shutdown.  Thread-safe.  The REST
+// layer talks to this and to Job only.
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "daemon/jobs/catalog.hpp"
+#include "daemon/jobs/dispatcher.hpp"
+#include "daemon/jobs/job.hpp"
+#include "daemon/jobs/job_spec.hpp"
+#include "daemon/store/group_commit.hpp"
+#include "daemon/store/log_backend.hpp"
+
+namespace paretod {
+
+struct ManagerOptions {
+  std::size_t max_active_jobs = 64;     ///< running at once; more wait as `queued`
+  std::size_t max_stored_jobs = 10'000;
+  std::string build;                    ///< build fingerprint, written to every owner event
+};
+
+class JobManager {
+ public:
+  /// The backend and catalog outlive the manager.
+  JobManager(LogBackend& backend, const Catalog& catalog, ManagerOptions options);
+  /// As drain(0).
+  ~JobManager();
+
+  /// Folds every log, takes over the unfinished ones and starts their replays.  Call once, before
+  /// anything else.  A log that cannot be read is left alone and listed by unreadable().
+  Result<void> recover();
+  /// Jobs whose logs could not be read, and why; constant after recover().
+  [[nodiscard]] const std::vector<std::pair<std::string, Error>>& unreadable() const {
+    return unreadable_;
+  }
+
+  /// Creates and starts a job.  With an idempotency key, a repeat of the same request returns the
+  /// same job (`created` false) and another body under the same key is a conflict.
+  struct Created {
+    std::shared_ptr<Job> job;
+    bool created = true;
+  };
+  Result<Created> create(JobSpec spec, const std::string& idempotency_key,
+                         const std::string& request_digest);
+  /// Null when there is no such job.
+  [[nodiscard]] std::shared_ptr<Job> find(const std::string& id) const;
+  /// By creation time, newest first.
+  [[nodiscard]] std::vector<std::shared_ptr<Job>> list() const;
+
+  /// Stops dispatching, waits up to `seconds` for evaluations in flight to be told, then unwinds
+  /// every run.  Idempotent.
+  void drain(double seconds);
+
+  [[nodiscard]] const Catalog& catalog() const { return catalog_; }
+  [[nodiscard]] LogBackend& backend() { return backend_; }
+  /// Per evaluator: slots, busy, queued.
+  [[nodiscard]] std::vector<LaneStatus> lanes() const { return dispatcher_.lanes(); }
+
+ private:
+  [[nodiscard]] Event owner_event() const;
+  Result<void> fold(const std::string& id, EventId after, JobState& state);
+  Result<std::shared_ptr<Job>> load(const std::string& id);
+  Result<Created> repeated(const std::string& id, const std::string& request_digest);
+  void start_queued();
+  void wake_starter();
+
+  LogBackend& backend_;
+  const Catalog& catalog_;
+  const ManagerOptions options_;
+  GroupCommit commits_;
+  Dispatcher dispatcher_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Job>> jobs_;
+  std::vector<std::pair<std::string, Error>> unreadable_;
+  bool draining_ = false;
+  bool starter_due_ = false;
+  std::condition_variable_any starter_wake_;
+  /// Starts queued jobs: a thread of its own, because starting takes a job's verb lock and the
+  /// ones who notice a free place (a job's ending run among them) may be waited for under it.
+  std::jthread starter_;
+};
+
+}  // namespace paretod

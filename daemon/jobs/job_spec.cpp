@@ -1,0 +1,264 @@
+#include "daemon/jobs/job_spec.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "adapters/json/object_reader.hpp"
+#include "adapters/json/params_json.hpp"
+#include "adapters/json/space_json.hpp"
+#include "daemon/jobs/catalog.hpp"
+
+namespace paretod {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t max_parameters = 1024;  // reliability.md section 4
+constexpr std::size_t max_objectives = 8;
+constexpr std::uint64_t max_trials = 1'000'000;
+constexpr std::size_t max_parallelism = 10'000;
+constexpr std::uint64_t max_exact_seed = (std::uint64_t{1} << 53) - 1;  // JSON numbers are doubles
+
+/// "random", or {"name": "lcsc", "params": {...}}.
+struct NamedParams {
+  std::string name;
+  ParamValues params;
+  std::uint32_t revision = 0;
+};
+
+NamedParams read_named(const json& value, const std::string& at, bool stored, Problems& problems) {
+  if (value.is_string()) return {value.get<std::string>(), {}};
+  NamedParams named;
+  ObjectReader reader(value, at, problems);
+  if (!reader.is_object()) return named;
+  if (reader.require("name") != nullptr) named.name = reader.string("name").value_or("");
+  if (const json* params = reader.find("params")) {
+    auto values = param_values_from_json(*params, at + "/params");
+    if (values) {
+      named.params = std::move(*values);
+    } else {
+      const Problems& found = values.error().problems;
+      problems.insert(problems.end(), found.begin(), found.end());
+    }
+  }
+  if (stored) {
+    named.revision = static_cast<std::uint32_t>(reader.count("revision").value_or(1));
+  }
+  reader.refuse_others();
+  return named;
+}
+
+Budget read_budget(const json& value, Problems& problems) {
+  Budget budget;
+  ObjectReader reader(value, "/budget", problems);
+  if (const auto trials = reader.count("trials")) {
+    budget.trials = *trials;
+    if (*trials < 1 || *trials > max_trials) {
+      reader.refuse("trials", "must be between 1 and " + std::to_string(max_trials));
+    }
+  }
+  if (const auto wall = reader.number("wall_s")) {
+    budget.wall_s = *wall;
+    if (*wall < 0) reader.refuse("wall_s", "must not be negative; 0 is unlimited");
+  }
+  reader.refuse_others();
+  return budget;
+}
+
+void append(Problems& problems, const Problems& more) {
+  problems.insert(problems.end(), more.begin(), more.end());
+}
+
+template <class T>
+std::optional<T> keep(Result<T> result, Problems& problems) {
+  if (result) return std::move(*result);
+  append(problems, result.error().problems);
+  return std::nullopt;
+}
+
+/// The fields as written; the catalog has not been asked yet.
+struct RawSpec {
+  JobSpec spec;
+  bool has_space = false;
+  bool has_objectives = false;
+  bool has_parallelism = false;
+};
+
+RawSpec read_fields(const json& document, bool stored, Problems& problems) {
+  RawSpec raw;
+  JobSpec& spec = raw.spec;
+  ObjectReader reader(document, "", problems);
+  spec.name = reader.string("name").value_or("");
+  if (const json* optimizer = reader.require("optimizer")) {
+    NamedParams named = read_named(*optimizer, "/optimizer", stored, problems);
+    spec.optimizer = std::move(named.name);
+    spec.optimizer_params = std::move(named.params);
+    spec.optimizer_revision = named.revision;
+  }
+  if (const json* evaluator = reader.require("evaluator")) {
+    NamedParams named = read_named(*evaluator, "/evaluator", false, problems);
+    spec.evaluator = std::move(named.name);
+    spec.evaluator_params = std::move(named.params);
+  }
+  if (const json* space = reader.find("space")) {
+    raw.has_space = true;
+    if (auto parameters = keep(parameters_from_json(*space, "/space"), problems)) {
+      if (parameters->size() > max_parameters) {
+        reader.refuse("space", "has more than " + std::to_string(max_parameters) + " parameters");
+      } else if (auto made = keep(SearchSpace::make(std::move(*parameters)), problems)) {
+        spec.space = std::move(*made);
+      }
+    }
+  }
+  if (const json* objectives = reader.find("objectives")) {
+    raw.has_objectives = true;
+    if (auto list = keep(objectives_from_json(*objectives, "/objectives"), problems)) {
+      spec.objectives = std::move(*list);
+      if (spec.objectives.empty() || spec.objectives.size() > max_objectives) {
+        reader.refuse("objectives", "needs 1 to " + std::to_string(max_objectives) + " objectives");
+      }
+    }
+  }
+  if (const json* budget = reader.find("budget")) spec.budget = read_budget(*budget, problems);
+  if (const auto parallelism = reader.count("parallelism")) {
+    raw.has_parallelism = true;
+    spec.parallelism = *parallelism;
+    if (*parallelism < 1 || *parallelism > max_parallelism) {
+      reader.refuse("parallelism", "must be between 1 and " + std::to_string(max_parallelism));
+    }
+  }
+  if (const auto seed = reader.count("seed")) {
+    spec.seed = *seed;
+    if (*seed > max_exact_seed) reader.refuse("seed", "must be less than 2^53");
+  } else {
+    std::random_device entropy;
+    spec.seed = (static_cast<std::uint64_t>(entropy()) << 21) ^ entropy();
+  }
+  if (const auto timeout = reader.number("trial_timeout_s")) {
+    spec.trial_timeout_s = *timeout;
+    if (*timeout < 0) reader.refuse("trial_timeout_s", "must not be negative; 0 is unlimited");
+  }
+  if (const auto attempts = reader.count("max_attempts")) {
+    spec.max_attempts = static_cast<std::uint32_t>(*attempts);
+    if (*attempts < 1 || *attempts > 100) reader.refuse("max_attempts", "must be 1 to 100");
+  }
+  reader.refuse_others();
+  return raw;
+}
+
+std::string known_names(const auto& items) {
+  std::string known;
+  for (const auto& item : items) known += (known.empty() ? "" : ", ") + item.name;
+  return known;
+}
+
+bool same_objectives(const std::vector<Objective>& a, const std::vector<Objective>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.name == y.name && x.goal == y.goal;
+  });
+}
+
+/// What the job leaves out, the evaluator declares.
+void complete_from(const Catalog::NamedEvaluator& evaluator, RawSpec& raw, Problems& problems) {
+  JobSpec& spec = raw.spec;
+  const EvaluatorDescription& declared = evaluator.description;
+  if (!raw.has_space) {
+    if (!declared.space) {
+      problems.push_back({"/space", "is required: evaluator \"" + evaluator.name +
+                                        "\" does not declare a search space of its own"});
+    } else if (auto made = keep(SearchSpace::make(*declared.space), problems)) {
+      spec.space = std::move(*made);
+    }
+  }
+  if (!raw.has_objectives) {
+    spec.objectives = declared.objectives;
+    if (declared.objectives.empty()) {
+      problems.push_back({"/objectives", "is required: evaluator \"" + evaluator.name +
+                                             "\" does not declare objectives of its own"});
+    }
+  } else if (!declared.objectives.empty() &&
+             !same_objectives(spec.objectives, declared.objectives)) {
+    problems.push_back({"/objectives", "evaluator \"" + evaluator.name + "\" reports exactly: " +
+                                           to_json(declared.objectives).dump()});
+  }
+  if (!raw.has_parallelism) spec.parallelism = std::max<std::size_t>(declared.slots, 1);
+}
+
+}  // namespace
+
+bool valid_job_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
+         });
+}
+
+SearchProblem JobSpec::problem() const {
+  return {.space = space, .objectives = objectives, .seed = seed, .trials = budget.trials};
+}
+
+Result<JobSpec> job_spec_from_json(const json& document, const Catalog& catalog) {
+  Problems problems;
+  RawSpec raw = read_fields(document, /*stored=*/false, problems);
+  JobSpec& spec = raw.spec;
+  if (document.is_object() && document.contains("name") && !valid_job_name(spec.name)) {
+    problems.push_back({"/name", "must be 1 to 64 letters, digits, '.', '_' or '-'"});
+  }
+  if (spec.name.empty()) spec.name = spec.optimizer.empty() ? "job" : spec.optimizer;
+
+  const Optimizer* optimizer = catalog.optimizer(spec.optimizer);
+  if (optimizer == nullptr && !spec.optimizer.empty()) {
+    problems.push_back({"/optimizer", "no optimizer is called \"" + spec.optimizer +
+                                          "\"; known: " + known_names(catalog.optimizers())});
+  }
+  const Catalog::NamedEvaluator* evaluator = catalog.evaluator(spec.evaluator);
+  if (evaluator == nullptr && !spec.evaluator.empty()) {
+    problems.push_back({"/evaluator", "no evaluator is called \"" + spec.evaluator +
+                                          "\"; configured: " +
+                                          known_names(catalog.evaluators())});
+  }
+  if (evaluator != nullptr) complete_from(*evaluator, raw, problems);
+  // The optimizer's and evaluator's own demands are asked only about a well-formed problem.
+  if (problems.empty()) {
+    spec.optimizer_revision = optimizer->revision;
+    append(problems, optimizer->check(spec.problem(), spec.optimizer_params));
+    append(problems, evaluator->evaluator->check({.job = "",
+                                                  .space = spec.space,
+                                                  .objectives = spec.objectives,
+                                                  .params = spec.evaluator_params,
+                                                  .seed = spec.seed}));
+  }
+  if (!problems.empty()) return invalid("the job spec is not valid", std::move(problems));
+  return std::move(spec);
+}
+
+Result<JobSpec> stored_job_spec(const json& document) {
+  Problems problems;
+  RawSpec raw = read_fields(document, /*stored=*/true, problems);
+  if (!problems.empty()) {
+    return Error{ErrorKind::corrupt, "the stored job spec cannot be read", std::move(problems)};
+  }
+  return std::move(raw.spec);
+}
+
+json to_json(const JobSpec& spec) {
+  return {
+      {"name", spec.name},
+      {"space", to_json(spec.space.parameters())},
+      {"objectives", to_json(spec.objectives)},
+      {"optimizer",
+       {{"name", spec.optimizer},
+        {"revision", spec.optimizer_revision},
+        {"params", to_json(spec.optimizer_params)}}},
+      {"evaluator", {{"name", spec.evaluator}, {"params", to_json(spec.evaluator_params)}}},
+      {"budget", {{"trials", spec.budget.trials}, {"wall_s", spec.budget.wall_s}}},
+      {"parallelism", spec.parallelism},
+      {"seed", spec.seed},
+      {"trial_timeout_s", spec.trial_timeout_s},
+      {"max_attempts", spec.max_attempts},
+  };
+}
+
+}  // namespace paretod

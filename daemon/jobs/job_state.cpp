@@ -1,0 +1,159 @@
+#include "daemon/jobs/job_state.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace paretod {
+namespace {
+
+std::uint64_t hash_of(const Point& point, std::uint64_t fidelity) {
+  std::uint64_t hash = mix64(fidelity, point.size());
+  for (const double x : point) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &x, sizeof bits);
+    hash = mix64(hash, bits);
+  }
+  return hash;
+}
+
+Error out_of_order(const std::string& what) {
+  return Error{ErrorKind::corrupt, "the log does not add up: " + what};
+}
+
+}  // namespace
+
+double MeasuredPoint::standard_error(std::size_t i, const Outcome& first) const {
+  if (replicates < 2) return first.objectives[i].standard_error;
+  return std::sqrt(squares[i] / (replicates - 1) / replicates);
+}
+
+Result<void> JobState::apply(EventId id, const Event& event) {
+  if (!spec_ && event.body.index() > 1) return out_of_order("it does not start with its job spec");
+  if (is_final(status_) && !std::holds_alternative<OwnerEvent>(event.body)) {
+    return out_of_order("something follows the end of the job");
+  }
+  if (status_ == JobStatus::running && event.time_ms > updated_ms_ &&
+      !std::holds_alternative<OwnerEvent>(event.body)) {
+    running_ms_ += event.time_ms - updated_ms_;
+  }
+  top_ = id;
+  updated_ms_ = event.time_ms;
+  if (const auto* asked = std::get_if<AskedEvent>(&event.body)) {
+    return apply_asked(*asked, event.time_ms);
+  }
+  if (const auto* told = std::get_if<ToldEvent>(&event.body)) {
+    return apply_told(*told, event.time_ms);
+  }
+  if (const auto* created = std::get_if<CreatedEvent>(&event.body)) {
+    spec_ = created->spec;
+    request_digest_ = created->request_digest;
+    budget_ = spec_->budget;
+    parallelism_ = spec_->parallelism;
+    created_ms_ = event.time_ms;
+    status_ = JobStatus::running;
+  } else if (const auto* paused = std::get_if<PausedEvent>(&event.body)) {
+    status_ = JobStatus::paused;
+    status_reason_ = paused->reason;
+  } else if (std::holds_alternative<ResumedEvent>(event.body)) {
+    status_ = JobStatus::running;
+    status_reason_.clear();
+  } else if (const auto* extended = std::get_if<ExtendedEvent>(&event.body)) {
+    budget_.trials = extended->trials.value_or(budget_.trials);
+    budget_.wall_s = extended->wall_s.value_or(budget_.wall_s);
+    parallelism_ = extended->parallelism.value_or(parallelism_);
+    limit_changes_.push_back({told_order_.size(), budget_.trials, parallelism_});
+  } else if (const auto* finished = std::get_if<FinishedEvent>(&event.body)) {
+    status_ = finished->status;
+    status_reason_ = finished->reason;
+    report_ = finished->report;
+  }
+  return {};
+}
+
+Result<void> JobState::apply_asked(const AskedEvent& asked, std::int64_t time_ms) {
+  if (asked.number != trials_.size() + 1) {
+    return out_of_order("trial " + std::to_string(asked.number) + " was asked after trial " +
+                        std::to_string(trials_.size()));
+  }
+  if (asked.candidate.point.size() != spec_->space.dimension()) {
+    return out_of_order("a candidate has the wrong number of coordinates");
+  }
+  trials_.push_back({asked.candidate, std::nullopt, time_ms, 0});
+  return {};
+}
+
+Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
+  if (told.number < 1 || told.number > trials_.size()) {
+    return out_of_order("trial " + std::to_string(told.number) + " was told but never asked");
+  }
+  TrialRecord& record = trials_[told.number - 1];
+  if (record.outcome) {
+    return out_of_order("trial " + std::to_string(told.number) + " was told twice");
+  }
+  if (told.outcome.status == TrialStatus::ok &&
+      told.outcome.objectives.size() != spec_->objectives.size()) {
+    return out_of_order("an outcome has the wrong number of objectives");
+  }
+  record.outcome = told.outcome;
+  record.told_ms = time_ms;
+  told_order_.push_back(told.number);
+  ++counts_[static_cast<std::size_t>(told.outcome.status)];
+  evaluation_seconds_ += told.outcome.seconds;
+  if (told.outcome.status == TrialStatus::ok) {
+    measure(told.number, record.candidate, told.outcome);
+  }
+  return {};
+}
+
+std::vector<double> JobState::minimised(const std::vector<double>& values) const {
+  std::vector<double> y = values;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    if (spec_->objectives[i].goal == Goal::maximize) y[i] = -y[i];
+  }
+  return y;
+}
+
+void JobState::measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome) {
+  const std::uint64_t hash = hash_of(candidate.point, candidate.fidelity);
+  const auto [first, last] = measured_by_hash_.equal_range(hash);
+  const auto same = std::find_if(first, last, [&](const auto& entry) {
+    const Candidate& other = trials_[measured_[entry.second].first_trial - 1].candidate;
+    return other.fidelity == candidate.fidelity && other.point == candidate.point;
+  });
+  if (same == last) {
+    const auto index = static_cast<std::uint32_t>(measured_.size());
+    MeasuredPoint point{number, 1, {}, std::vector<double>(outcome.objectives.size())};
+    for (const Measurement& m : outcome.objectives) point.mean.push_back(m.value);
+    measured_.push_back(std::move(point));
+    measured_by_hash_.emplace(hash, index);
+    if (!archive_stale_ && archive_.insert(index, minimised(measured_[index].mean))) {
+      ++front_version_;
+    }
+    return;
+  }
+  // Welford's update.  A moved mean may take the point off the front and let others back on, so
+  // the archive is rebuilt when it is next asked for.
+  MeasuredPoint& point = measured_[same->second];
+  ++point.replicates;
+  for (std::size_t i = 0; i < point.mean.size(); ++i) {
+    const double delta = outcome.objectives[i].value - point.mean[i];
+    point.mean[i] += delta / point.replicates;
+    point.squares[i] += delta * (outcome.objectives[i].value - point.mean[i]);
+  }
+  archive_stale_ = true;
+  ++front_version_;
+}
+
+const ParetoArchive& JobState::front() {
+  if (archive_stale_) {
+    archive_.clear();
+    for (std::size_t i = 0; i < measured_.size(); ++i) {
+      archive_.insert(i, minimised(measured_[i].mean));
+    }
+    archive_stale_ = false;
+  }
+  return archive_;
+}
+
+}  // namespace paretod

@@ -1,0 +1,107 @@
+#pragma once
+// The state of a job: a fold over its log and nothing else.  Every view that people see (front,
+// history, trial list, progress) is derived from it.  Not thread-safe; the Job that owns it locks.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/jobs/event.hpp"
+#include "optimizers/core/front.hpp"
+
+namespace paretod {
+
+/// A trial as the log tells it.
+struct TrialRecord {
+  Candidate candidate;
+  std::optional<Outcome> outcome;  ///< empty while asked but untold
+  std::int64_t asked_ms = 0;
+  std::int64_t told_ms = 0;
+};
+
+/// All ok trials of one point at one fidelity, replicates pooled.
+struct MeasuredPoint {
+  TrialNumber first_trial = 0;
+  std::uint32_t replicates = 0;
+  std::vector<double> mean;     ///< per objective, the user's sign
+  std::vector<double> squares;  ///< sum of squared deviations of the replicate values
+  /// Standard error of objective i's mean: between replicates when there are several, else what
+  /// the evaluator gave (negative: unknown).
+  [[nodiscard]] double standard_error(std::size_t i, const Outcome& first) const;
+};
+
+/// Limits in force from a place in the order of told trials on.
+struct LimitChange {
+  std::size_t told_before;  ///< told events that precede it in the log
+  std::uint64_t trials;
+  std::size_t parallelism;
+};
+
+
+class JobState {
+ public:
+  /// corrupt when the event cannot follow what came before.
+  Result<void> apply(EventId id, const Event& event);
+
+  [[nodiscard]] bool created() const { return spec_.has_value(); }
+  [[nodiscard]] const JobSpec& spec() const { return *spec_; }
+  [[nodiscard]] const std::string& request_digest() const { return request_digest_; }
+  [[nodiscard]] JobStatus status() const { return status_; }
+  [[nodiscard]] const std::string& status_reason() const { return status_reason_; }
+  [[nodiscard]] const Report& report() const { return report_; }
+  [[nodiscard]] EventId top() const { return top_; }
+  [[nodiscard]] std::int64_t created_ms() const { return created_ms_; }
+  [[nodiscard]] std::int64_t updated_ms() const { return updated_ms_; }
+  /// Milliseconds spent running (paused time excluded), up to the last event.
+  [[nodiscard]] std::int64_t running_ms() const { return running_ms_; }
+  [[nodiscard]] const Budget& budget() const { return budget_; }
+  [[nodiscard]] std::size_t parallelism() const { return parallelism_; }
+
+  /// Trial n is trials()[n - 1].
+  [[nodiscard]] const std::vector<TrialRecord>& trials() const { return trials_; }
+  [[nodiscard]] const std::vector<TrialNumber>& told_order() const { return told_order_; }
+  [[nodiscard]] const std::vector<LimitChange>& limit_changes() const { return limit_changes_; }
+  [[nodiscard]] std::uint64_t count(TrialStatus status) const {
+    return counts_[static_cast<std::size_t>(status)];
+  }
+  [[nodiscard]] double evaluation_seconds() const { return evaluation_seconds_; }
+
+  /// The measured front; member ids index measured().  Brings it up to date if a re-measured
+  /// point made that necessary.
+  const ParetoArchive& front();
+  [[nodiscard]] const std::vector<MeasuredPoint>& measured() const { return measured_; }
+  /// Changes whenever the front may have changed.
+  [[nodiscard]] std::uint64_t front_version() const { return front_version_; }
+
+ private:
+  Result<void> apply_asked(const AskedEvent& asked, std::int64_t time_ms);
+  Result<void> apply_told(const ToldEvent& told, std::int64_t time_ms);
+  void measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome);
+  [[nodiscard]] std::vector<double> minimised(const std::vector<double>& values) const;
+
+  std::optional<JobSpec> spec_;
+  std::string request_digest_;
+  JobStatus status_ = JobStatus::queued;
+  std::string status_reason_;
+  Report report_;
+  EventId top_;
+  std::int64_t created_ms_ = 0;
+  std::int64_t updated_ms_ = 0;
+  std::int64_t running_ms_ = 0;
+  Budget budget_;
+  std::size_t parallelism_ = 1;
+  std::vector<TrialRecord> trials_;
+  std::vector<TrialNumber> told_order_;
+  std::vector<LimitChange> limit_changes_;
+  std::uint64_t counts_[4] = {};
+  double evaluation_seconds_ = 0;
+  std::vector<MeasuredPoint> measured_;
+  std::unordered_multimap<std::uint64_t, std::uint32_t> measured_by_hash_;
+  ParetoArchive archive_;
+  bool archive_stale_ = false;
+  std::uint64_t front_version_ = 0;
+};
+
+}  // namespace paretod

@@ -1,0 +1,47 @@
+#pragma once
+// The evaluations that a running job's optimizer sees: recorded outcomes while it replays, real
+// ones afterwards (DESIGN 1.3, 4).  Lives on the job's thread for one run.
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "daemon/jobs/dispatcher.hpp"
+#include "daemon/jobs/recorded_search.hpp"
+#include "optimizers/core/evaluations.hpp"
+
+namespace paretod {
+
+class Job;
+
+class JournalledEvaluations final : public Evaluations {
+ public:
+  /// Everything appended so far is committed.
+  explicit JournalledEvaluations(Job& job);
+
+  TrialNumber submit(const Candidate& candidate) override;
+  Trial next() override;
+  [[nodiscard]] std::size_t in_flight() const override { return submitted_ - delivered_; }
+  [[nodiscard]] std::uint64_t remaining() const override {
+    return trials_ > submitted_ ? trials_ - submitted_ : 0;
+  }
+  [[nodiscard]] std::size_t parallelism() const override { return parallelism_; }
+
+ private:
+  void replay(TrialNumber number, const Candidate& candidate);
+  void hand_over();
+  void fetch();
+
+  Job& job_;
+  RecordedSearch search_;         ///< read under the job's lock
+  const std::uint64_t recorded_;  ///< trials asked before this run
+  std::uint64_t submitted_ = 0;
+  std::uint64_t delivered_ = 0;
+  std::uint64_t trials_ = 0;      ///< budget in force at this place of the search
+  std::size_t parallelism_ = 1;
+  bool asks_durably_ = false;
+  std::vector<WorkItem> pending_;   ///< submitted, not yet handed to the dispatcher
+  std::deque<RecordedSearch::Delivery> fetched_;  ///< told, not yet delivered
+};
+
+}  // namespace paretod

@@ -1,0 +1,113 @@
+#include "daemon/jobs/offline_replay.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "daemon/jobs/recorded_search.hpp"
+
+namespace paretod {
+namespace {
+
+using nlohmann::json;
+
+/// Serves the log and nothing else: where the log ends, so does the search.
+class RecordedEvaluations final : public Evaluations {
+ public:
+  explicit RecordedEvaluations(const JobState& state)
+      : state_(state),
+        search_(state),
+        trials_(search_.initial_trials()),
+        parallelism_(search_.initial_parallelism()) {}
+
+  TrialNumber submit(const Candidate& candidate) override {
+    if (remaining() == 0) throw BudgetSpent{};
+    // Beyond the log, a job that was still running is asking for what it would have asked next.
+    if (++submitted_ <= state_.trials().size()) search_.check_asked(submitted_, candidate);
+    return submitted_;
+  }
+  Trial next() override {
+    if (!search_.has_next()) throw SearchStopped{};
+    auto delivery = search_.next();
+    check_submitted(delivery.trial.number, submitted_);
+    ++delivered_;
+    trials_ = delivery.trials;
+    parallelism_ = delivery.parallelism;
+    return std::move(delivery.trial);
+  }
+  [[nodiscard]] std::size_t in_flight() const override { return submitted_ - delivered_; }
+  [[nodiscard]] std::uint64_t remaining() const override {
+    return trials_ > submitted_ ? trials_ - submitted_ : 0;
+  }
+  [[nodiscard]] std::size_t parallelism() const override { return parallelism_; }
+  [[nodiscard]] std::uint64_t submitted() const { return submitted_; }
+
+ private:
+  const JobState& state_;
+  RecordedSearch search_;
+  std::uint64_t submitted_ = 0;
+  std::uint64_t delivered_ = 0;
+  std::uint64_t trials_;
+  std::size_t parallelism_;
+};
+
+Result<JobState> fold_export(const std::string& text) {
+  JobState state;
+  std::istringstream lines(text);
+  std::string line;
+  for (std::size_t number = 1; std::getline(lines, line); ++number) {
+    if (line.empty()) continue;
+    const std::string at = "line " + std::to_string(number) + ": ";
+    const json j = json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const auto id = j.is_object() && j.contains("id") && j["id"].is_string()
+                        ? EventId::parse(j["id"].get<std::string>())
+                        : std::nullopt;
+    if (!id || !j.contains("event")) {
+      return invalid(at + "is not an event; the file should come from `paretod export`");
+    }
+    auto event = decode(j["event"].dump());
+    if (!event) return invalid(at + event.error().message);
+    if (auto applied = state.apply(*id, *event); !applied) {
+      return invalid(at + applied.error().message);
+    }
+  }
+  if (!state.created()) return invalid("the file holds no job");
+  return state;
+}
+
+}  // namespace
+
+Result<ReplayVerdict> replay_export(const std::string& export_text,
+                                    const std::vector<Optimizer>& optimizers) {
+  auto state = fold_export(export_text);
+  if (!state) return state.error();
+  const JobSpec& spec = state->spec();
+  const auto optimizer = std::find_if(optimizers.begin(), optimizers.end(),
+                                      [&](const auto& o) { return o.name == spec.optimizer; });
+  if (optimizer == optimizers.end() || optimizer->revision != spec.optimizer_revision) {
+    return invalid("this build does not have revision " + std::to_string(spec.optimizer_revision) +
+                   " of optimizer \"" + spec.optimizer + "\"");
+  }
+  ReplayVerdict verdict;
+  verdict.job_name = spec.name;
+  RecordedEvaluations evaluations(*state);
+  try {
+    try {
+      optimizer->run(spec.problem(), spec.optimizer_params, evaluations);
+    } catch (const BudgetSpent&) {
+    }
+    while (evaluations.in_flight() > 0) evaluations.next();
+    verdict.complete = true;
+  } catch (const SearchStopped&) {
+  } catch (const Diverged& diverged) {
+    verdict.mismatch = diverged.message;
+  }
+  verdict.trials = std::min<std::uint64_t>(evaluations.submitted(), state->trials().size());
+  if (verdict.mismatch.empty() && verdict.trials < state->trials().size()) {
+    verdict.mismatch = "the optimizer ended after " + std::to_string(verdict.trials) +
+                       " trials; the log records " + std::to_string(state->trials().size());
+  }
+  return verdict;
+}
+
+}  // namespace paretod

@@ -1,0 +1,58 @@
+#pragma once
+// The recorded part of a search, in the order in which the optimizer has to meet it again: checks
+// what it asks and hands out what it was told (DESIGN 1.3).  Reads a JobState that its owner keeps
+// still (locks, or owns alone).
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "daemon/jobs/job_state.hpp"
+#include "optimizers/core/trial.hpp"
+
+namespace paretod {
+
+/// Thrown when the optimizer does something else than the log records.  Not a std::exception, for
+/// the reason given at SearchStopped.
+struct Diverged {
+  std::string message;
+};
+
+class RecordedSearch {
+ public:
+  /// A told trial, and the limits in force once it is delivered: limits take effect at their
+  /// place in the order of results.
+  struct Delivery {
+    Trial trial;
+    std::uint64_t trials = 0;
+    std::size_t parallelism = 1;
+  };
+
+  explicit RecordedSearch(const JobState& state)
+      : state_(state),
+        trials_(state.spec().budget.trials),
+        parallelism_(state.spec().parallelism) {}
+
+  /// Limits before the first result.
+  [[nodiscard]] std::uint64_t initial_trials() const { return state_.spec().budget.trials; }
+  [[nodiscard]] std::size_t initial_parallelism() const { return state_.spec().parallelism; }
+
+  /// Throws Diverged unless trial `number`, which is recorded, asked for exactly this candidate.
+  void check_asked(TrialNumber number, const Candidate& candidate) const;
+
+  [[nodiscard]] bool has_next() const { return place_ < state_.told_order().size(); }
+  /// Requires has_next().
+  Delivery next();
+
+ private:
+  const JobState& state_;
+  std::size_t place_ = 0;
+  std::size_t limit_cursor_ = 0;
+  std::uint64_t trials_;
+  std::size_t parallelism_;
+};
+
+/// Throws Diverged if the trial was not submitted before its result comes.
+void check_submitted(TrialNumber number, std::uint64_t submitted);
+
+}  // namespace paretod

@@ -1,0 +1,232 @@
+#include <nlohmann/json.hpp>
+
+#include "daemon/rest/openapi.hpp"
+#include "daemon/schemas.hpp"
+
+namespace paretod {
+namespace {
+
+using nlohmann::json;
+
+const json text = {{"type", "string"}};
+const json number = {{"type", "number"}};
+const json count = {{"type", "integer"}, {"minimum", 0}};
+const json flag = {{"type", "boolean"}};
+const json moment = {{"type", "string"}, {"format", "date-time"}};
+
+json ref(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
+json list_of(json items) { return {{"type", "array"}, {"items", std::move(items)}}; }
+json map_of(json values) { return {{"type", "object"}, {"additionalProperties", std::move(values)}}; }
+json or_null(json schema) { return {{"oneOf", json::array({std::move(schema), {{"type", "null"}}})}}; }
+json one_of(std::vector<std::string> names) { return {{"type", "string"}, {"enum", std::move(names)}}; }
+
+/// Properties of which all but `optional` are always there.
+json object_of(json properties, const std::vector<std::string>& optional = {}) {
+  json required = json::array();
+  for (const auto& [name, schema] : properties.items()) {
+    if (std::find(optional.begin(), optional.end(), name) == optional.end()) {
+      required.push_back(name);
+    }
+  }
+  return {{"type", "object"}, {"properties", std::move(properties)}, {"required", required}};
+}
+
+/// A request body: nothing else is accepted.
+json request_of(json properties) {
+  return {{"type", "object"},
+          {"properties", std::move(properties)},
+          {"additionalProperties", false}};
+}
+
+json page_of(const std::string& items, const std::string& item) {
+  return object_of({{items, list_of(ref(item))}, {"next_page_token", text}}, {"next_page_token"});
+}
+
+json status_names() {
+  return one_of({"queued", "running", "paused", "succeeded", "failed", "cancelled", "diverged"});
+}
+
+json job_fields() {
+  return {{"id", text},
+          {"name", text},
+          {"status", status_names()},
+          {"status_reason", text},
+          {"create_time", moment},
+          {"update_time", moment},
+          {"progress", ref("Progress")},
+          {"conditions", list_of(ref("Condition"))}};
+}
+
+json job_schema_object() {
+  json fields = job_fields();
+  fields["spec"] = {{"type", "object"},
+                    {"description", "As submitted, completed with what was left out."}};
+  fields["report"] = or_null(ref("Report"));
+  return object_of(std::move(fields));
+}
+
+json progress_schema() {
+  json volume = object_of({{"value", number}, {"reference_point", map_of(number)}});
+  volume["description"] =
+      "Relative to the worst of the first 20 ok trials; null while there are fewer, and when the "
+      "front has more than two objectives and too many points.";
+  return object_of({{"asked", count},
+                    {"told", count},
+                    {"in_flight", count},
+                    {"ok", count},
+                    {"infeasible", count},
+                    {"failed", count},
+                    {"unknown", count},
+                    {"budget_trials", count},
+                    {"parallelism", count},
+                    {"evaluation_seconds", number},
+                    {"running_seconds", number},
+                    {"trials_per_second", number},
+                    {"seconds_left", or_null(number)},
+                    {"front_size", count},
+                    {"best", or_null(object_of({{"trial", count},
+                                                {"objectives", map_of(ref("Measured"))}}))},
+                    {"hypervolume", or_null(std::move(volume))}});
+}
+
+json problem_schema() {
+  json problem = object_of({{"type", text},
+                            {"title", text},
+                            {"status", count},
+                            {"detail", text},
+                            {"problems", list_of(object_of({{"pointer", text},
+                                                            {"message", text}}))}},
+                           {"problems"});
+  problem["description"] =
+      "RFC 9457. A pointer is a JSON pointer into the body; /query/NAME is a query parameter, "
+      "/headers/NAME a header field.";
+  return problem;
+}
+
+json front_schema() {
+  const json recommended = object_of({{"name", text},
+                                      {"trial", count},
+                                      {"candidate", ref("Candidate")},
+                                      {"estimates", map_of(ref("Estimate"))}});
+  const json point = object_of({{"trial", count},
+                                {"candidate", ref("Candidate")},
+                                {"objectives", map_of(ref("Measured"))},
+                                {"tag", text}});
+  return object_of({{"job", text},
+                    {"status", status_names()},
+                    {"source", one_of({"measured"})},
+                    {"objectives", list_of(ref("Objective"))},
+                    {"trials", count},
+                    {"front_size", count},
+                    {"points", list_of(point)},
+                    {"recommended", or_null(recommended)}});
+}
+
+json history_schema() {
+  const json row = object_of({{"trial", count},
+                              {"told", count},
+                              {"time", moment},
+                              {"seconds", number},
+                              {"best", or_null(map_of(number))},
+                              {"front_size", count},
+                              {"hypervolume", or_null(number)}});
+  return object_of({{"objectives", list_of(ref("Objective"))},
+                    {"reference_point", or_null(map_of(number))},
+                    {"history", list_of(row)}});
+}
+
+json evaluator_schema() {
+  return object_of({{"name", text},
+                    {"type", text},
+                    {"summary", text},
+                    {"slots", count},
+                    {"busy", count},
+                    {"queued", count},
+                    {"objectives", list_of(ref("Objective"))},
+                    {"space", or_null(list_of({{"type", "object"}}))},
+                    {"metrics", list_of(text)},
+                    {"fidelity_unit", text},
+                    {"default_fidelity", count},
+                    {"params_schema", {{"type", "object"}}}});
+}
+
+}  // namespace
+
+json openapi_schemas() {
+  json spec = json::parse(job_schema());
+  spec.erase("$schema");
+  const json estimate = object_of({{"mean", number}, {"stderr", number}, {"n", count}},
+                                  {"stderr", "n"});
+  json outcome = object_of({{"status", text},
+                            {"objectives", map_of({{"type", "object"}})},
+                            {"metrics", map_of(number)},
+                            {"seconds", number},
+                            {"attempts", count},
+                            {"constraints", list_of(number)},
+                            {"reason", text}},
+                           {"constraints", "reason"});
+  return {
+      {"JobSpec", std::move(spec)},
+      {"EmptyRequest", request_of(json::object())},
+      {"PauseRequest", request_of({{"reason", {{"type", "string"}, {"maxLength", 1000}}}})},
+      {"ExtendRequest",
+       request_of({{"budget", request_of({{"trials", {{"type", "integer"},
+                                                      {"minimum", 1},
+                                                      {"maximum", 1'000'000}}},
+                                          {"wall_s", {{"type", "number"}, {"minimum", 0}}}})},
+                   {"parallelism", {{"type", "integer"}, {"minimum", 1}, {"maximum", 10'000}}}})},
+      {"Problem", problem_schema()},
+      {"Job", job_schema_object()},
+      {"JobSummary", object_of(job_fields())},
+      {"JobList", page_of("jobs", "JobSummary")},
+      {"Progress", progress_schema()},
+      {"Condition", object_of({{"type", text},
+                               {"status", flag},
+                               {"reason", text},
+                               {"message", text},
+                               {"time", moment}})},
+      {"Candidate",
+       {{"type", "object"},
+        {"description", "One value per parameter; coefficients of an affine one as an array."}}},
+      {"Objective",
+       object_of({{"name", text}, {"goal", one_of({"minimize", "maximize"})}})},
+      {"Measured", object_of({{"value", number},
+                              {"stderr", number},
+                              {"n", count},
+                              {"replicates", count}},
+                             {"stderr", "n"})},
+      {"Estimate", estimate},
+      {"Report",
+       object_of({{"stop_reason", text},
+                  {"quantities", list_of(text)},
+                  {"rows", list_of(object_of({{"name", text},
+                                              {"trial", count},
+                                              {"candidate", ref("Candidate")},
+                                              {"estimates", map_of(ref("Estimate"))},
+                                              {"difference", map_of(ref("Estimate"))}}))}})},
+      {"Outcome", std::move(outcome)},
+      {"Trial", object_of({{"number", count},
+                           {"status", one_of({"asked", "ok", "infeasible", "failed", "unknown"})},
+                           {"candidate", ref("Candidate")},
+                           {"fidelity", count},
+                           {"replicate", count},
+                           {"tag", text},
+                           {"outcome", ref("Outcome")},
+                           {"asked_time", moment},
+                           {"told_time", moment}},
+                          {"outcome", "told_time"})},
+      {"TrialList", page_of("trials", "Trial")},
+      {"Front", front_schema()},
+      {"History", history_schema()},
+      {"OptimizerList",
+       object_of({{"optimizers", list_of(object_of({{"name", text},
+                                                    {"revision", count},
+                                                    {"summary", text},
+                                                    {"source", text},
+                                                    {"params_schema", {{"type", "object"}}}}))}})},
+      {"EvaluatorList", object_of({{"evaluators", list_of(evaluator_schema())}})},
+      {"Health", object_of({{"status", text}})},
+      {"Readiness", object_of({{"status", text}, {"checks", map_of(text)}})}};
+}
+
+}  // namespace paretod

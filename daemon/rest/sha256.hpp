@@ -1,0 +1,20 @@
+#pragma once
+// SHA-256 (FIPS 180-4).  Used to compare secrets and to recognise repeated requests; pure
+// functions, any thread.
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace paretod {
+
+using Sha256 = std::array<std::uint8_t, 32>;
+
+Sha256 sha256(std::string_view bytes);
+/// 64 lower-case digits.
+std::string sha256_hex(std::string_view bytes);
+/// In a time that does not depend on where they differ.
+bool same_digest(const Sha256& a, const Sha256& b);
+
+}  // namespace paretod

@@ -1,0 +1,29 @@
+#include "evaluators/registry.hpp"
+
+#include "evaluators/builtin/problems.hpp"
+#include "evaluators/diffusion/diffusion_evaluator.hpp"
+#include "evaluators/process/process_evaluator.hpp"
+
+namespace paretod {
+
+std::vector<EvaluatorType> evaluator_types() {
+  return {
+      diffusion_evaluator_type(),
+      process_evaluator_type(),
+  };
+}
+
+std::vector<std::pair<std::string, std::unique_ptr<Evaluator>>> builtin_evaluators(
+    const EvaluatorEnvironment& environment) {
+  std::vector<std::pair<std::string, std::unique_ptr<Evaluator>>> evaluators;
+  for (TestProblem& problem : builtin_problems()) {
+    problem.description.slots = environment.threads;
+    std::string name = problem.name;
+    evaluators.emplace_back(std::move(name),
+                            std::make_unique<TestEvaluator>(std::move(problem),
+                                                            environment.threads));
+  }
+  return evaluators;
+}
+
+}  // namespace paretod

@@ -1,0 +1,141 @@
+#include "optimizers/cma_es.hpp"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace paretod {
+namespace {
+
+using Vector = Eigen::Map<Eigen::VectorXd>;
+using ConstVector = Eigen::Map<const Eigen::VectorXd>;
+using Matrix = Eigen::Map<Eigen::MatrixXd>;
+using ConstMatrix = Eigen::Map<const Eigen::MatrixXd>;
+
+Eigen::Index index(std::size_t n) { return static_cast<Eigen::Index>(n); }
+
+double square(double x) { return x * x; }
+
+}  // namespace
+
+CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population)
+    : mean_(std::move(start)), sigma_(sigma) {
+  const auto n = static_cast<double>(dimension());
+  if (population == 0) population = 4 + static_cast<std::size_t>(3 * std::log(n));
+  const auto lambda = static_cast<double>(population);
+
+  // Table 1: raw weights, their two halves, and the learning rates that depend on them.
+  weights_.resize(population);
+  double positive = 0, negative = 0, positive2 = 0, negative2 = 0;
+  for (std::size_t i = 0; i < population; ++i) {
+    weights_[i] = std::log((lambda + 1) / 2) - std::log(static_cast<double>(i + 1));
+    (weights_[i] > 0 ? positive : negative) += weights_[i];
+    (weights_[i] > 0 ? positive2 : negative2) += square(weights_[i]);
+  }
+  mu_eff_ = square(positive) / positive2;
+  const double mu_eff_negative = square(negative) / negative2;
+  rate_path_ = (4 + mu_eff_ / n) / (n + 4 + 2 * mu_eff_ / n);
+  rate_one_ = 2 / (square(n + 1.3) + mu_eff_);
+  rate_mu_ = std::min(1 - rate_one_,
+                      2 * (0.25 + mu_eff_ + 1 / mu_eff_ - 2) / (square(n + 2) + mu_eff_));
+  rate_sigma_ = (mu_eff_ + 2) / (n + mu_eff_ + 5);
+  damping_ = 1 + 2 * std::max(0.0, std::sqrt((mu_eff_ - 1) / (n + 1)) - 1) + rate_sigma_;
+  expected_norm_ = std::sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n * n));
+  const double negative_sum =
+      std::min({1 + rate_one_ / rate_mu_, 1 + 2 * mu_eff_negative / (mu_eff_ + 2),
+                (1 - rate_one_ - rate_mu_) / (n * rate_mu_)});
+  for (double& weight : weights_) {
+    weight *= weight > 0 ? 1 / positive : negative_sum / -negative;
+  }
+
+  const std::size_t size = dimension();
+  path_sigma_.assign(size, 0);
+  path_covariance_.assign(size, 0);
+  scales_.assign(size, 1);
+  covariance_.assign(size * size, 0);
+  for (std::size_t i = 0; i < size; ++i) covariance_[i * size + i] = 1;
+  basis_ = covariance_;
+}
+
+std::vector<double> CmaEs::sample(Rng& rng) const {
+  const Eigen::Index n = index(dimension());
+  Eigen::VectorXd z(n);
+  for (Eigen::Index i = 0; i < n; ++i) z[i] = scales_[static_cast<std::size_t>(i)] * rng.normal();
+  std::vector<double> x = mean_;
+  Vector(x.data(), n) += sigma_ * (ConstMatrix(basis_.data(), n, n) * z);
+  return x;
+}
+
+void CmaEs::update(std::vector<Scored> generation) {
+  std::stable_sort(generation.begin(), generation.end(),
+                   [](const Scored& a, const Scored& b) { return a.score < b.score; });
+  const Eigen::Index n = index(dimension());
+  const auto dim = static_cast<double>(n);
+  Vector mean(mean_.data(), n);
+  Vector path_sigma(path_sigma_.data(), n);
+  Vector path(path_covariance_.data(), n);
+  Matrix covariance(covariance_.data(), n, n);
+  const ConstMatrix basis(basis_.data(), n, n);
+  const ConstVector scales(scales_.data(), n);
+  ++generation_;
+
+  Eigen::MatrixXd steps(n, index(population()));
+  for (std::size_t i = 0; i < population(); ++i) {
+    steps.col(index(i)) = (ConstVector(generation[i].x.data(), n) - mean) / sigma_;
+  }
+  Eigen::VectorXd step = Eigen::VectorXd::Zero(n);
+  for (std::size_t i = 0; i < population() && weights_[i] > 0; ++i) {
+    step += weights_[i] * steps.col(index(i));
+  }
+  mean += sigma_ * step;
+
+  const auto whiten = [&](const Eigen::VectorXd& y) -> Eigen::VectorXd {
+    return basis * (basis.transpose() * y).cwiseQuotient(scales);
+  };
+  path_sigma = (1 - rate_sigma_) * path_sigma +
+               std::sqrt(rate_sigma_ * (2 - rate_sigma_) * mu_eff_) * whiten(step);
+  const double length = path_sigma.norm();
+  const double warmed =
+      std::sqrt(1 - std::pow(1 - rate_sigma_, 2.0 * static_cast<double>(generation_)));
+  const bool stalled = length / warmed >= (1.4 + 2 / (dim + 1)) * expected_norm_;
+  path = (1 - rate_path_) * path;
+  if (!stalled) path += std::sqrt(rate_path_ * (2 - rate_path_) * mu_eff_) * step;
+
+  double weight_sum = 0;
+  for (const double weight : weights_) weight_sum += weight;
+  const double correction = stalled ? rate_path_ * (2 - rate_path_) : 0;
+  covariance *= 1 + rate_one_ * correction - rate_one_ - rate_mu_ * weight_sum;
+  covariance += rate_one_ * path * path.transpose();
+  for (std::size_t i = 0; i < population(); ++i) {
+    const Eigen::VectorXd y = steps.col(index(i));
+    double weight = weights_[i];
+    // A bad step's length must not matter, or the matrix could lose definiteness.
+    if (weight < 0) weight *= dim / std::max(whiten(y).squaredNorm(), 1e-300);
+    covariance += rate_mu_ * weight * y * y.transpose();
+  }
+  sigma_ *= std::exp(std::min(1.0, rate_sigma_ / damping_ * (length / expected_norm_ - 1)));
+
+  // The eigenvectors may lag (section B.2): the cost per sample stays O(n^2).
+  const double lag = 1 / (10 * dim * (rate_one_ + rate_mu_));
+  if (static_cast<double>(generation_ - decomposed_at_) > lag) decompose();
+}
+
+double CmaEs::axis_ratio() const {
+  const auto [low, high] = std::minmax_element(scales_.begin(), scales_.end());
+  return *high / *low;
+}
+
+void CmaEs::decompose() {
+  const Eigen::Index n = index(dimension());
+  Matrix covariance(covariance_.data(), n, n);
+  covariance = (0.5 * (covariance + covariance.transpose())).eval();
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(covariance);
+  decomposed_at_ = generation_;
+  // Rounding can leave a tiny negative eigenvalue; keep the axis, at the limit of precision.
+  const double floor = 1e-20 * std::max(solver.eigenvalues().maxCoeff(), 1e-300);
+  Matrix(basis_.data(), n, n) = solver.eigenvectors();
+  Vector(scales_.data(), n) = solver.eigenvalues().cwiseMax(floor).cwiseSqrt();
+}
+
+}  // namespace paretod

@@ -1,0 +1,109 @@
+#include "daemon/jobs/job_state.hpp"
+
+#include <gtest/gtest.h>
+
+namespace paretod {
+namespace {
+
+class JobStateTest : public testing::Test {
+ protected:
+  JobStateTest() {
+    JobSpec spec;
+    spec.name = "fold";
+    spec.space = *SearchSpace::make({{.name = "x", .type = ParameterType::real}});
+    spec.objectives = {{"loss", Goal::minimize}, {"accuracy", Goal::maximize}};
+    spec.optimizer = "random";
+    spec.evaluator = "e";
+    spec.budget.trials = 10;
+    apply(OwnerEvent{"n", "b"});
+    apply(CreatedEvent{spec, ""});
+  }
+  Result<void> apply(EventBody body) {
+    return state_.apply({1, ++number_}, {clock_ += 100, std::move(body)});
+  }
+  void ask(TrialNumber n, double x, std::uint64_t replicate = 0) {
+    ASSERT_TRUE(apply(AskedEvent{n, {.point = {x}, .replicate = replicate}}).ok());
+  }
+  void tell(TrialNumber n, double loss, double accuracy) {
+    Outcome outcome;
+    outcome.objectives = {{loss}, {accuracy}};
+    ASSERT_TRUE(apply(ToldEvent{n, outcome}).ok());
+  }
+  std::vector<TrialNumber> front() {
+    std::vector<TrialNumber> trials;
+    for (const auto& member : state_.front().members()) {
+      trials.push_back(state_.measured()[member.id].first_trial);
+    }
+    return trials;
+  }
+
+  JobState state_;
+  std::uint64_t number_ = 0;
+  std::int64_t clock_ = 1'000'000;
+};
+
+TEST_F(JobStateTest, TheFrontKnowsGoals) {
+  ask(1, 0.1);
+  ask(2, 0.2);
+  ask(3, 0.3);
+  tell(2, 1.0, 0.5);
+  tell(1, 2.0, 0.9);
+  tell(3, 2.5, 0.8);  // dominated by trial 1
+  EXPECT_EQ(front(), (std::vector<TrialNumber>{2, 1}));
+  EXPECT_EQ(state_.told_order(), (std::vector<TrialNumber>{2, 1, 3}));
+  EXPECT_EQ(state_.count(TrialStatus::ok), 3U);
+}
+
+TEST_F(JobStateTest, ReplicatesPoolIntoOnePointAndCanLeaveTheFront) {
+  ask(1, 0.1);
+  ask(2, 0.2);
+  ask(3, 0.1, 1);
+  tell(1, 1.0, 0.5);  // lucky
+  tell(2, 1.5, 0.5);
+  EXPECT_EQ(front(), std::vector<TrialNumber>{1});
+  tell(3, 3.0, 0.5);  // the same point again: its mean is 2.0
+  EXPECT_EQ(front(), std::vector<TrialNumber>{2});
+  const MeasuredPoint& point = state_.measured()[0];
+  EXPECT_EQ(point.replicates, 2U);
+  EXPECT_DOUBLE_EQ(point.mean[0], 2.0);
+  EXPECT_DOUBLE_EQ(point.standard_error(0, *state_.trials()[0].outcome), 1.0);
+}
+
+TEST_F(JobStateTest, LogsThatDoNotAddUpAreRefused) {
+  EXPECT_FALSE(apply(AskedEvent{2, {.point = {0.5}}}).ok()) << "trial 1 comes first";
+  EXPECT_FALSE(apply(AskedEvent{1, {.point = {0.5, 0.5}}}).ok()) << "one coordinate too many";
+  EXPECT_FALSE(apply(ToldEvent{1, Outcome::failure(TrialStatus::failed, "x")}).ok()) << "not asked";
+  ask(1, 0.5);
+  tell(1, 1, 1);
+  Outcome outcome;
+  outcome.objectives = {{1}, {1}};
+  EXPECT_FALSE(apply(ToldEvent{1, outcome}).ok()) << "told twice";
+  ASSERT_TRUE(apply(FinishedEvent{JobStatus::succeeded, "budget", {}}).ok());
+  EXPECT_FALSE(apply(AskedEvent{2, {.point = {0.5}}}).ok()) << "after the end";
+  JobState empty;
+  EXPECT_FALSE(empty.apply({1, 1}, {0, AskedEvent{1, {}}}).ok()) << "no spec";
+}
+
+TEST_F(JobStateTest, PausedTimeIsNotRunningTime) {
+  ask(1, 0.5);
+  apply(PausedEvent{"lunch"});
+  const auto before = state_.running_ms();
+  clock_ += 3'600'000;
+  apply(ResumedEvent{});
+  tell(1, 1, 1);
+  EXPECT_EQ(state_.running_ms(), before + 100);
+  EXPECT_EQ(state_.status(), JobStatus::running);
+}
+
+TEST_F(JobStateTest, LimitsChangeAtTheirPlace) {
+  ask(1, 0.5);
+  tell(1, 1, 1);
+  apply(ExtendedEvent{.trials = 20, .wall_s = {}, .parallelism = 3, .reason = ""});
+  ASSERT_EQ(state_.limit_changes().size(), 1U);
+  EXPECT_EQ(state_.limit_changes()[0].told_before, 1U);
+  EXPECT_EQ(state_.limit_changes()[0].trials, 20U);
+  EXPECT_EQ(state_.parallelism(), 3U);
+}
+
+}  // namespace
+}  // namespace paretod
