@@ -1,8 +1,10 @@
 #include "daemon/serve.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -61,11 +63,9 @@ Logger make_logger(const DaemonConfig& config) {
 }
 
 Result<std::string> read_token(const std::string& file) {
-  if (file.empty()) return std::string();
-  std::ifstream in(file);
   std::string token;
-  std::getline(in, token);
-  if (token.size() >= 16) return token;
+  if (!file.empty()) std::getline(std::ifstream(file), token);
+  if (file.empty() || token.size() >= 16) return token;
   return invalid("/listen/token_file: " + file +
                  " must hold a token of at least 16 characters on its first line");
 }
@@ -85,7 +85,8 @@ Result<std::unique_ptr<Catalog>> make_catalog(const DaemonConfig& config) {
     std::string known;
     for (const EvaluatorType& candidate : types) {
       if (candidate.name == block.type) type = &candidate;
-      known += (known.empty() ? "" : ", ") + candidate.name;
+      if (!known.empty()) known += ", ";
+      known += candidate.name;
     }
     if (type == nullptr) {
       problems.push_back({at + "/type", "no such type of evaluator; known: " + known});
@@ -126,6 +127,14 @@ class AddressFile {
 int complain(const Error& error) {
   std::fprintf(stderr, "paretod: %s\n", error.text().c_str());
   return 1;
+}
+
+/// 2,048 connections do not fit in the usual soft limit of 1,024 descriptors.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 16'384);
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int run(const DaemonConfig& config, StopSignal& stop) {
@@ -194,6 +203,7 @@ int serve(const ServeOptions& options) {
   auto config = load_config(options);
   if (!config) return complain(config.error());
   StopSignal stop;
+  raise_descriptor_limit();
   return run(*config, stop);
 }
 

@@ -23,18 +23,19 @@ namespace {
 constexpr double worst = 1e30;
 constexpr double default_mutations = 1;  // expected number per point
 
-/// The space as pagmo wants it: whole coordinates last, logarithmic ones as their logarithms.
+/// The space as pagmo wants it: without fixed coordinates, whole ones last, logarithmic ones as
+/// their logarithms.
 class Coding {
  public:
   explicit Coding(const SearchSpace& space) : space_(space) {
-    const std::vector<Coordinate>& coordinates = space.coordinates();
     for (const bool whole : {false, true}) {
-      for (std::size_t i = 0; i < coordinates.size(); ++i) {
-        if (coordinates[i].whole == whole) order_.push_back(i);
+      for (std::size_t i = 0; i < space.dimension(); ++i) {
+        const Coordinate& c = space.coordinates()[i];
+        if (c.whole != whole || c.sampling_low == c.sampling_high) continue;
+        order_.push_back(i);
+        whole_ += whole ? 1 : 0;
       }
     }
-    whole_ = static_cast<std::size_t>(std::count_if(
-        coordinates.begin(), coordinates.end(), [](const Coordinate& c) { return c.whole; }));
   }
 
   [[nodiscard]] std::size_t dimension() const { return order_.size(); }
@@ -49,9 +50,11 @@ class Coding {
     return box;
   }
   [[nodiscard]] Point decode(const double* x) const {
-    Point point(order_.size());
-    for (std::size_t j = 0; j < order_.size(); ++j) {
-      point[order_[j]] = space_.coordinates()[order_[j]].log_scale ? std::exp(x[j]) : x[j];
+    Point point;
+    for (const Coordinate& c : space_.coordinates()) point.push_back(c.sampling_low);
+    for (const std::size_t i : order_) {
+      point[i] = space_.coordinates()[i].log_scale ? std::exp(*x) : *x;
+      ++x;
     }
     return space_.repair(std::move(point));
   }
@@ -172,6 +175,9 @@ Problems check_pagmo(const SearchProblem& problem, const PagmoParams& params) {
     problems.push_back({"/space/" + std::to_string(i),
                         params.algorithm + " needs ordered values; \"" +
                             problem.space.parameters()[i].name + "\" is categorical"});
+  }
+  if (Coding(problem.space).dimension() == 0) {
+    problems.push_back({"/space", "every parameter is fixed: there is nothing to search"});
   }
   if (params.population < entry.least_population ||
       params.population % entry.population_multiple != 0) {

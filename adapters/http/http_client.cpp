@@ -22,9 +22,8 @@ struct UrlDeleter {
 };
 
 bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 /// "host:port" of a URL, or nothing if it is none that we can ask.
@@ -65,7 +64,9 @@ std::string seconds_text(double seconds) {
   return text.data();
 }
 
-long milliseconds(double seconds) { return std::lround(seconds * 1000); }
+long milliseconds(double seconds) {
+  return std::lround(seconds * 1000);
+}
 
 }  // namespace
 
@@ -215,7 +216,9 @@ Result<HttpReply> HttpClient::Transfer::run(std::string_view method, const std::
   add_header("Expect:");  // no "100-continue" round trip for large bodies
 
   curl_easy_reset(curl_);
-  const auto set = [this](CURLoption option, auto value) { curl_easy_setopt(curl_, option, value); };
+  const auto set = [this](CURLoption option, auto value) {
+    curl_easy_setopt(curl_, option, value);
+  };
   set(CURLOPT_URL, url.c_str());
   set(CURLOPT_HTTPHEADER, list.get());
   set(CURLOPT_USERAGENT, options_.user_agent.c_str());

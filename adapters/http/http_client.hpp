@@ -39,7 +39,7 @@ struct HttpClientOptions {
   double connect_timeout_s = 5;
   double timeout_s = 30;       ///< a whole request(); streams have no such limit
   double idle_timeout_s = 60;  ///< a stream that brings nothing for so long is given up
-  std::size_t max_body = std::size_t{256} << 20;  ///< bytes
+  std::size_t max_body = std::size_t{256} << 20;   ///< bytes
   std::size_t max_header = std::size_t{64} << 10;  ///< bytes, all header fields together
   std::string user_agent = "paretod";
   /// Asked about once a second, and whenever data moves; true gives the request up.

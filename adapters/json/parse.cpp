@@ -113,8 +113,9 @@ class Builder final : public nlohmann::json_sax<json> {
     std::string out;
     for (std::size_t i = 0; i < path_.size(); ++i) {
       const json& parent = *open_[i];
-      out += "/" + (parent.is_array() ? std::to_string(parent.size() - 1)
-                                      : printable(pointer_token(path_[i])));
+      out += '/';
+      out += parent.is_array() ? std::to_string(parent.size() - 1)
+                               : printable(pointer_token(path_[i]));
     }
     return out;
   }

@@ -4,6 +4,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,6 +152,13 @@ Result<ProgramResult> run_program(std::vector<std::string> arguments, std::strin
   while (waitpid(*child, &result.status, 0) < 0 && errno == EINTR) {
   }
   return result;
+}
+
+// As plain system calls: the functions of glibc 2.36 are declared without C linkage.
+int open_process(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
+
+void signal_process(int descriptor, int signal) {
+  syscall(SYS_pidfd_send_signal, descriptor, signal, nullptr, 0);
 }
 
 std::optional<unsigned long long> process_start_time(pid_t pid) {

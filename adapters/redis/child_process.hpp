@@ -44,6 +44,11 @@ struct ProgramResult {
 /// Runs a program to its end.  `input` must be at most 4096 bytes.
 Result<ProgramResult> run_program(std::vector<std::string> arguments, std::string_view input = {});
 
+/// A descriptor that stays with this one process (pidfd_open), readable when it has ended; -1 if
+/// there is none.  The caller closes it.
+int open_process(pid_t pid);
+void signal_process(int descriptor, int signal);
+
 /// When a process started, in clock ticks after boot: with its id this names it for ever.
 /// Nothing if there is no such process.
 std::optional<unsigned long long> process_start_time(pid_t pid);

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -252,8 +251,8 @@ std::string EmbeddedRedis::Watcher::configuration() const {
          "enable-module-command no\n"
          "enable-protected-configs no\n"
          "user default off -@all\n"
-         "user " + std::string(user_name) + " on >" + address_.password + " resetchannels " +
-         redis_acl_rules(options_.prefix) + "\n";
+         "user " + std::string(user_name) + " on >" + address_.password +
+         " resetchannels -@all " + redis_acl_rules(options_.prefix) + "\n";
 }
 
 Result<pid_t> EmbeddedRedis::Watcher::launch() {
@@ -332,7 +331,7 @@ void EmbeddedRedis::Watcher::run() {
 }
 
 std::optional<int> EmbeddedRedis::Watcher::watch(pid_t pid) {
-  const Descriptor pidfd(pidfd_open(pid, 0));
+  const Descriptor pidfd(open_process(pid));
   auto housekeeping = Clock::now();
   while (true) {
     if (Clock::now() >= housekeeping) {

@@ -115,26 +115,28 @@ Result<std::unique_ptr<RedisBackend>> RedisBackend::connect(RedisBackendOptions 
     return invalid("the Redis key prefix '" + options.prefix +
                    "' may hold only A-Z a-z 0-9 . _ : -");
   }
-  const auto deadline = Clock::now() + options.loading_patience;
+  const auto start = Clock::now();
   Backoff backoff;
   std::string told;
+  auto connection = RedisConnection::connect(options.address, options.timeouts);
   while (true) {
-    auto connection = RedisConnection::connect(options.address, options.timeouts);
     if (!connection) return connection.error();
-    while (true) {
-      auto durability = check_redis_server(*connection, options.address, options.prefix,
-                                           options.declared_durability);
-      if (durability) {
-        std::unique_ptr<RedisBackend> backend(
-            new RedisBackend(std::move(options), std::move(*durability)));
-        backend->give_back(std::move(*connection));
-        return backend;
-      }
-      const Error& error = durability.error();
-      if (error.kind != ErrorKind::unavailable || Clock::now() >= deadline) return error;
-      if (options.on_progress && error.message != told) options.on_progress(told = error.message);
-      std::this_thread::sleep_for(backoff.next());
-      if (!connection->usable()) break;
+    auto durability = check_redis_server(*connection, options.address, options.prefix,
+                                         options.declared_durability);
+    if (durability) {
+      std::unique_ptr<RedisBackend> backend(
+          new RedisBackend(std::move(options), std::move(*durability)));
+      backend->give_back(std::move(*connection));
+      return backend;
+    }
+    const Error& error = durability.error();
+    // A server that answers is loading; one that does not is in trouble.
+    const auto patience = connection->idle() ? options.loading_patience : options.patience;
+    if (error.kind != ErrorKind::unavailable || Clock::now() - start >= patience) return error;
+    if (options.on_progress && error.message != told) options.on_progress(told = error.message);
+    std::this_thread::sleep_for(backoff.next());
+    if (!connection->idle()) {
+      connection = RedisConnection::connect(options.address, options.timeouts);
     }
   }
 }
@@ -372,6 +374,7 @@ std::vector<Result<void>> RedisBackend::write(std::span<const Batch> batches) {
 
 Result<EventId> RedisBackend::create(const std::string& job,
                                      const std::vector<std::string>& events) {
+  if (closed()) return closing_error();
   if (auto fine = check_job_name(job); !fine) return fine.error();
   if (events.empty()) return Error{ErrorKind::internal, "a log cannot be created without events"};
   const Batch owner{job, {1, 0}, {1, 1}, {events.front()}};
@@ -437,6 +440,7 @@ Result<EventId> RedisBackend::create(const std::string& job,
 }
 
 Result<EventId> RedisBackend::take_over(const std::string& job, const std::string& owner_event) {
+  if (closed()) return closing_error();
   const std::string key = log_key(job);
   std::optional<EventId> in_doubt;
   return persist<EventId>([&](RedisConnection& connection,
@@ -594,7 +598,6 @@ Result<T> RedisBackend::persist(
   const auto deadline = Clock::now() + options_.patience;
   Backoff backoff;
   while (true) {
-    if (closed()) return closing_error();
     std::string why;
     auto connection = lend();
     if (connection) {

@@ -42,7 +42,7 @@ struct RedisBackendOptions {
   std::optional<std::string> declared_durability = {};
   /// How long connect() waits for a server that is loading its data.
   std::chrono::milliseconds loading_patience = std::chrono::minutes(10);
-  /// How long everything but write() keeps trying before it answers `unavailable`.
+  /// How long everything but write() keeps asking a server that does not answer.
   std::chrono::milliseconds patience = std::chrono::seconds(30);
   /// Told what connect() is waiting for; on the calling thread.
   std::function<void(const std::string&)> on_progress = {};
@@ -97,8 +97,8 @@ class RedisBackend final : public LogBackend {
   Verdict judge(const Batch& batch, const RedisReply& found, const RedisReply& top) const;
   [[nodiscard]] Verdict refused(const RedisReply& reply) const;
 
-  /// Runs `attempt` on a connection of the pool until it answers, until patience ends (then
-  /// `unavailable`), or until close().  nullopt from `attempt`: try again, `why` says why.
+  /// Runs `attempt` on a connection of the pool until it answers, until patience ends or
+  /// close() is called (then `unavailable`).  nullopt from `attempt`: try again, `why` says why.
   template <class T>
   Result<T> persist(
       const std::function<std::optional<Result<T>>(RedisConnection&, std::string& why)>& attempt);

@@ -244,8 +244,10 @@ Result<RedisReply> RedisConnection::read() {
   while (true) {
     void* raw = nullptr;
     if (redisReaderGetReply(state.reader.get(), &raw) != REDIS_OK) {
-      return state.fail("it sent what is not a Redis reply (" +
-                        std::string(state.reader->errstr) + ")");
+      Error error = state.fail("it sent what is not a Redis reply: " +
+                               std::string(state.reader->errstr));
+      error.kind = ErrorKind::invalid;
+      return error;
     }
     if (raw != nullptr) {
       const std::unique_ptr<redisReply, ReplyDeleter> reply(static_cast<redisReply*>(raw));

@@ -48,7 +48,8 @@ class RedisConnection {
   void append(std::span<const std::string_view> arguments);
   void append(std::initializer_list<std::string_view> arguments);
   /// Sends what was appended, then waits for the next reply.  What Redis refuses is a reply; an
-  /// error (unavailable) means that the connection is closed and every open command in doubt.
+  /// error means that the connection is closed and every open command in doubt.  It is unavailable,
+  /// or invalid if the other side does not speak the protocol.
   Result<RedisReply> read();
   /// append() and read().  Precondition: no reply is outstanding.
   Result<RedisReply> command(std::initializer_list<std::string_view> arguments);

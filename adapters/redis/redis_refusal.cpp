@@ -60,7 +60,7 @@ std::string redis_acl_rules(std::string_view prefix) {
   std::string rules = "~";
   rules += prefix;
   rules +=
-      "* -@all +auth +select +ping +info +multi +exec +xadd +xrange +xrevrange +exists +sadd "
+      "* +auth +select +ping +info +multi +exec +xadd +xrange +xrevrange +exists +sadd "
       "+smembers +get +set";
   return rules;
 }

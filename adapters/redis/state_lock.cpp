@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -60,9 +59,9 @@ void write_holders(int descriptor, pid_t child) {
 
 /// Kills exactly this process: its id cannot be used again while the descriptor is open.
 void kill_process(const Process& process) {
-  const int pidfd = pidfd_open(process.pid, 0);
+  const int pidfd = open_process(process.pid);
   if (pidfd < 0) return;
-  if (process.alive()) pidfd_send_signal(pidfd, SIGKILL, nullptr, 0);
+  if (process.alive()) signal_process(pidfd, SIGKILL);
   close(pidfd);
 }
 

@@ -91,9 +91,8 @@ Result<TensorView> read_entry(const std::string& name, const json& entry,
   const auto dtype_field = entry.find("dtype");
   if (dtype_field == entry.end() || !dtype_field->is_string()) return wrong("no dtype");
   const auto& dtype_name = dtype_field->get_ref<const std::string&>();
-  const auto* dtype = std::find_if(dtypes.begin(), dtypes.end(), [&](const DTypeInfo& info) {
-    return info.name == dtype_name;
-  });
+  const auto* dtype = std::find_if(dtypes.begin(), dtypes.end(),
+                                   [&](const DTypeInfo& info) { return info.name == dtype_name; });
   if (dtype == dtypes.end()) return wrong("unknown dtype " + shown(dtype_name));
 
   const auto shape_field = entry.find("shape");
@@ -131,9 +130,13 @@ Result<TensorView> read_entry(const std::string& name, const json& entry,
 
 }  // namespace
 
-std::string_view name_of(DType dtype) { return info_of(dtype).name; }
+std::string_view name_of(DType dtype) {
+  return info_of(dtype).name;
+}
 
-std::size_t size_of(DType dtype) { return info_of(dtype).size; }
+std::size_t size_of(DType dtype) {
+  return info_of(dtype).size;
+}
 
 std::string to_string(const std::vector<std::uint64_t>& shape) {
   std::string out = "[";

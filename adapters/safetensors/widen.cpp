@@ -29,7 +29,7 @@ float half_to_float(std::uint16_t half) {
 
 #if defined(__x86_64__)
 __attribute__((target("avx,f16c"))) std::size_t widen_f16_f16c(const std::byte* from,
-                                                                std::size_t count, float* to) {
+                                                               std::size_t count, float* to) {
   std::size_t i = 0;
   for (; i + 8 <= count; i += 8) {
     const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * i));
@@ -69,15 +69,32 @@ Result<std::vector<float>> to_floats(const TensorView& tensor) {
   std::vector<float> out(count);
   if (count == 0) return out;
   switch (tensor.dtype) {
-    case DType::f16: widen_f16(from, count, out.data()); return out;
-    case DType::bf16: widen_bf16(from, count, out.data()); return out;
-    case DType::f32: std::memcpy(out.data(), from, count * sizeof(float)); return out;
-    case DType::f64: convert<double>(from, count, out.data()); return out;
-    case DType::u8: convert<std::uint8_t>(from, count, out.data()); return out;
-    case DType::i8: convert<std::int8_t>(from, count, out.data()); return out;
-    case DType::u16: convert<std::uint16_t>(from, count, out.data()); return out;
-    case DType::i16: convert<std::int16_t>(from, count, out.data()); return out;
-    default: break;
+    case DType::f16:
+      widen_f16(from, count, out.data());
+      return out;
+    case DType::bf16:
+      widen_bf16(from, count, out.data());
+      return out;
+    case DType::f32:
+      std::memcpy(out.data(), from, count * sizeof(float));
+      return out;
+    case DType::f64:
+      convert<double>(from, count, out.data());
+      return out;
+    case DType::u8:
+      convert<std::uint8_t>(from, count, out.data());
+      return out;
+    case DType::i8:
+      convert<std::int8_t>(from, count, out.data());
+      return out;
+    case DType::u16:
+      convert<std::uint16_t>(from, count, out.data());
+      return out;
+    case DType::i16:
+      convert<std::int16_t>(from, count, out.data());
+      return out;
+    default:
+      break;
   }
   return invalid("tensor \"" + tensor.name + "\": dtype " + std::string(name_of(tensor.dtype)) +
                  " cannot be used as numbers here");

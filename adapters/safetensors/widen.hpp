@@ -17,8 +17,8 @@ void widen_f16(const std::byte* from, std::size_t count, float* to);
 /// bfloat16: the upper half of a float, exact.
 void widen_bf16(const std::byte* from, std::size_t count, float* to);
 
-/// F16, BF16, F32 exactly; F64, U8, I8, U16 and I16 converted.  Other dtypes are an error that names
-/// the tensor.
+/// F16, BF16, F32 exactly; F64, U8, I8, U16 and I16 converted.  Other dtypes are an error that
+/// names the tensor.
 Result<std::vector<float>> to_floats(const TensorView& tensor);
 
 }  // namespace paretod

@@ -70,7 +70,9 @@ std::string suggestion(std::string_view word, const std::vector<std::string_view
   return best.empty() ? "" : "; did you mean " + std::string(best) + "?";
 }
 
-std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+std::string in_quotes(std::string_view text) {
+  return '"' + std::string(text) + '"';
+}
 
 std::optional<std::uint64_t> to_count(std::string_view text) {
   std::uint64_t value = 0;
@@ -82,7 +84,7 @@ std::optional<std::uint64_t> to_count(std::string_view text) {
 std::optional<Error> check_value(const Option& option, const std::string& value) {
   const std::string name(option.name);
   if (option.kind == Kind::count && !to_count(value)) {
-    return invalid(name + " takes a whole number, not " + quoted(value));
+    return invalid(name + " takes a whole number, not " + in_quotes(value));
   }
   if (option.kind == Kind::text && value.empty()) return invalid(name + " is empty");
   if (!option.choices.empty() &&
@@ -91,7 +93,7 @@ std::optional<Error> check_value(const Option& option, const std::string& value)
     for (const std::string_view choice : option.choices) {
       known += (known.empty() ? "" : ", ") + std::string(choice);
     }
-    return invalid(name + " takes one of " + known + ", not " + quoted(value));
+    return invalid(name + " takes one of " + known + ", not " + in_quotes(value));
   }
   return {};
 }
@@ -130,7 +132,7 @@ class Parser {
     for (std::size_t i = 0; i < words_.size(); ++i) {
       if (words_[i] == "--") break;
       if (is_option(words_[i])) {
-        const Option* option = find(options_of(nullptr), words_[i]);
+        const Option* option = find(common_options(), words_[i]);
         if (option != nullptr && option->kind != Kind::flag) ++i;
         continue;
       }
@@ -143,7 +145,7 @@ class Parser {
       }
       std::vector<std::string_view> known;
       for (const Verb& each : verbs()) known.push_back(each.name);
-      return invalid("there is no command " + quoted(words_[i]) + suggestion(words_[i], known));
+      return invalid("there is no command " + in_quotes(words_[i]) + suggestion(words_[i], known));
     }
     return {};
   }
@@ -155,6 +157,8 @@ class Parser {
     if (found == options.end()) return nullptr;
     return &*found;
   }
+
+  static const Option* find(std::vector<Option>&& options, std::string_view name) = delete;
 
   std::optional<Error> take_option() {
     const std::string& word = words_[at_];
@@ -172,7 +176,7 @@ class Parser {
     if (option == nullptr) {
       std::vector<std::string_view> known;
       for (const Option& each : options_) known.push_back(each.name);
-      return invalid("there is no option " + quoted(name) + suggestion(name, known));
+      return invalid("there is no option " + in_quotes(name) + suggestion(name, known));
     }
     if (option->name == help_option().name) {
       arguments_.help = true;
@@ -195,7 +199,7 @@ class Parser {
 
   std::optional<Error> take_operand() {
     if (arguments_.verb->operand.empty() || !arguments_.operand.empty()) {
-      return invalid("what is " + quoted(words_[at_]) + "? See paretod " +
+      return invalid("what is " + in_quotes(words_[at_]) + "? See paretod " +
                      std::string(arguments_.verb->name) + " --help");
     }
     if (words_[at_].empty()) {
@@ -245,14 +249,18 @@ const std::vector<Verb>& verbs() {
   static const std::vector<std::string_view> job_statuses = {
       "queued", "running", "paused", "succeeded", "failed", "cancelled", "diverged"};
   static const std::vector<Verb> all = {
-      {"serve", "", "run the daemon",
+      {"serve",
+       "",
+       "run the daemon",
        {{"--config", Kind::text, "FILE", "configuration file"},
         {"--state-dir", Kind::text, "DIR", "where the daemon keeps what must survive"},
         {"--port", Kind::count, "N", "TCP port to answer at"},
         {"--redis-url", Kind::text, "URL", "use this Redis instead of a private one"},
         {"--quiet", Kind::flag, "", "log warnings and errors only"}},
        false},
-      {"submit", "FILE", "submit a job from a JSON file (- reads standard input)",
+      {"submit",
+       "FILE",
+       "submit a job from a JSON file (- reads standard input)",
        {{"--watch", Kind::flag, "", "watch it to its end"},
         {"--name", Kind::text, "NAME", "name of the job, instead of the file's"},
         {"--seed", Kind::count, "N", "random seed, instead of the file's"},
@@ -260,15 +268,24 @@ const std::vector<Verb>& verbs() {
         {"--idempotency-key", Kind::text, "KEY",
          "submitting again under the same key gives the same job"}}},
       {"watch", "JOB", "follow a job to its end and show the result", {}},
-      {"front", "JOB", "show the Pareto front, or the best point",
+      {"front",
+       "JOB",
+       "show the Pareto front, or the best point",
        {{"--limit", Kind::count, "N", "at most so many points; a table shows 20 unless told"},
-        {"--format", Kind::text, "FORMAT", "table, json or csv", "",
-         {"table", "json", "csv"}}}},
-      {"trials", "JOB", "list the trials of a job",
-       {{"--status", Kind::text, "STATUS", "only asked, ok, infeasible, failed or unknown ones", "",
+        {"--format", Kind::text, "FORMAT", "table, json or csv", "", {"table", "json", "csv"}}}},
+      {"trials",
+       "JOB",
+       "list the trials of a job",
+       {{"--status",
+         Kind::text,
+         "STATUS",
+         "only asked, ok, infeasible, failed or unknown ones",
+         "",
          {"asked", "ok", "infeasible", "failed", "unknown"}},
         {"--limit", Kind::count, "N", "at most so many, from the first on (default 50)"}}},
-      {"jobs", "", "list all jobs, newest first",
+      {"jobs",
+       "",
+       "list all jobs, newest first",
        {{"--status", Kind::text, "STATUS",
          "only queued, running, paused, succeeded, failed, cancelled or diverged ones", "",
          job_statuses}}},
@@ -276,15 +293,18 @@ const std::vector<Verb>& verbs() {
       {"pause", "JOB", "let a job rest; what is in flight is still counted", {}},
       {"resume", "JOB", "let a paused job go on", {}},
       {"cancel", "JOB", "end a job; its results are kept", {}},
-      {"extend", "JOB", "give a job a new budget",
+      {"extend",
+       "JOB",
+       "give a job a new budget",
        {{"--trials", Kind::count, "N", "trials in all, those already run included"},
         {"--parallelism", Kind::count, "N", "evaluations in flight at once"}}},
-      {"export", "JOB", "write a job's complete event log as JSON lines",
+      {"export",
+       "JOB",
+       "write a job's complete event log as JSON lines",
        {{"--output", Kind::text, "FILE", "file to write, instead of standard output", "-o"}}},
       {"evaluators", "", "list what the daemon can evaluate", {}},
       {"optimizers", "[NAME]", "list the search methods, or the parameters of one", {}},
-      {"replay", "FILE", "run a search again over its exported log and compare",
-       {}, false},
+      {"replay", "FILE", "run a search again over its exported log and compare", {}, false},
   };
   return all;
 }
@@ -320,8 +340,7 @@ std::string general_help() {
          two_columns(rows) +
          "\nA JOB is its id, the beginning of one, or \"last\" for the newest.\n"
          "\nOptions of every command that talks to the daemon:\n" +
-         help_of(common_options()) +
-         "\nMore: paretod COMMAND --help, paretod --version\n";
+         help_of(common_options()) + "\nMore: paretod COMMAND --help, paretod --version\n";
 }
 
 std::string help_of(const Verb& verb) {
@@ -329,8 +348,7 @@ std::string help_of(const Verb& verb) {
   if (!verb.operand.empty()) usage += " " + std::string(verb.operand);
   std::string summary(verb.summary);
   summary[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(summary[0])));
-  return usage + " [OPTIONS]\n\n" + summary + ".\n\nOptions:\n" +
-         help_of(options_of(&verb));
+  return usage + " [OPTIONS]\n\n" + summary + ".\n\nOptions:\n" + help_of(options_of(&verb));
 }
 
 }  // namespace paretod::cli

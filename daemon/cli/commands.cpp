@@ -94,9 +94,9 @@ int front(const Session& session, const std::string& job) {
   const auto limit = session.arguments.count("--limit");
   const std::uint64_t asked = limit == 0 ? max_front_points : limit.value_or(default_front_points);
   if (format != "table") {
-    const auto reply = session.api.get(
-        job_path(job, "/front?format=" + format +
-                          "&limit=" + std::to_string(std::min(asked, max_front_points))));
+    const auto reply = session.api.get(job_path(
+        job,
+        "/front?format=" + format + "&limit=" + std::to_string(std::min(asked, max_front_points))));
     if (!reply) return fail(session.console, reply.error());
     print_document(session.console.out, reply->body);
     return exit_ok;

@@ -139,7 +139,8 @@ Result<Json> DaemonApi::list(const std::string& path, const std::string& items,
 }
 
 Result<std::string> DaemonApi::find_job(const std::string& name) {
-  if (!may_be_job(name)) return Error{ErrorKind::not_found, "\"" + printable(name) + "\" is no job id"};
+  if (!may_be_job(name))
+    return Error{ErrorKind::not_found, "\"" + printable(name) + "\" is no job id"};
   if (name != "last") {
     const auto exact = get(job_path(name));
     if (exact) return name;
@@ -153,8 +154,8 @@ Result<std::string> DaemonApi::find_job(const std::string& name) {
     if (name == "last" || id.compare(0, name.size(), name) == 0) matches.push_back(id);
   }
   if (matches.empty()) {
-    return Error{ErrorKind::not_found, name == "last" ? "there is no job yet"
-                                                      : "no job is called \"" + name + "\""};
+    return Error{ErrorKind::not_found,
+                 name == "last" ? "there is no job yet" : "no job is called \"" + name + "\""};
   }
   if (matches.size() > 1) {
     constexpr std::size_t most = 5;

@@ -26,7 +26,8 @@ Result<Written> copy_log(DaemonApi& api, const std::string& job, std::ostream& o
       return static_cast<bool>(out.write(data.data(), static_cast<std::streamsize>(data.size())));
     });
     if (!reply) return reply.error();
-    if (!out) return Error{ErrorKind::exhausted, std::string("cannot write: ") + std::strerror(errno)};
+    if (!out)
+      return Error{ErrorKind::exhausted, std::string("cannot write: ") + std::strerror(errno)};
     const auto next = reply->header("paretod-next");
     if (!next || next->empty() || *next == after) return written;
     after = *next;

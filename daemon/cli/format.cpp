@@ -133,7 +133,9 @@ std::string format_seconds(double seconds) {
   if (seconds < 9.95) return format_fixed(std::max(seconds, 0.0), 1) + " s";
   if (seconds >= 1e15) return scientific(seconds, 1) + " s";
   const auto whole = static_cast<std::uint64_t>(std::llround(seconds));
-  const auto two = [](std::uint64_t number) { return (number < 10 ? "0" : "") + std::to_string(number); };
+  const auto two = [](std::uint64_t number) {
+    return (number < 10 ? "0" : "") + std::to_string(number);
+  };
   if (whole < 60) return std::to_string(whole) + " s";
   if (whole < 3600) return std::to_string(whole / 60) + " m " + two(whole % 60) + " s";
   const std::uint64_t minutes = (whole + 30) / 60;

@@ -13,7 +13,9 @@ Interrupt::Interrupt() {
   pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
 }
 
-Interrupt::~Interrupt() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
+Interrupt::~Interrupt() {
+  pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
+}
 
 bool Interrupt::pending() {
   sigset_t waiting;
@@ -24,7 +26,8 @@ bool Interrupt::wait(double seconds) {
   using Clock = std::chrono::steady_clock;
   using std::chrono::duration_cast;
   using std::chrono::nanoseconds;
-  const auto end = Clock::now() + duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  const auto end =
+      Clock::now() + duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   while (!pressed_) {
     const auto left = std::max(nanoseconds(0), duration_cast<nanoseconds>(end - Clock::now()));
     timespec time{};

@@ -58,8 +58,8 @@ std::string joined(const std::vector<Part>& parts) {
 
 std::string progress_bar(double part, std::size_t width) {
   static constexpr std::array<const char*, 8> eighths = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  const auto filled = static_cast<std::size_t>(std::clamp(part, 0.0, 1.0) *
-                                               static_cast<double>(width * 8));
+  const auto filled =
+      static_cast<std::size_t>(std::clamp(part, 0.0, 1.0) * static_cast<double>(width * 8));
   std::string bar;
   for (std::size_t i = 0; i < filled / 8; ++i) bar += "█";
   if (filled % 8 > 0) bar += eighths[filled % 8];
@@ -115,9 +115,8 @@ std::string progress_line(const Json& job, std::size_t width) {
   add(trouble, 10);
 
   while (parts.size() > 1 && display_width(joined(parts)) > width) {
-    parts.erase(std::min_element(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
-      return a.worth < b.worth;
-    }));
+    parts.erase(std::min_element(parts.begin(), parts.end(),
+                                 [](const Part& a, const Part& b) { return a.worth < b.worth; }));
   }
   const std::size_t spare = width - std::min(width, display_width(joined(parts)));
   for (Part& part : parts) {

@@ -230,9 +230,8 @@ std::string candidate_text(const Json& candidate) {
   for (const auto& [name, value] : candidate.items()) items.emplace_back(name, &value);
   const auto by_name = [](const auto& a, const auto& b) { return a.first < b.first; };
   if (std::is_sorted(items.begin(), items.end(), by_name)) {  // sorted as text: x10 before x2
-    std::stable_sort(items.begin(), items.end(), [](const auto& a, const auto& b) {
-      return natural_less(a.first, b.first);
-    });
+    std::stable_sort(items.begin(), items.end(),
+                     [](const auto& a, const auto& b) { return natural_less(a.first, b.first); });
   }
   std::string text;
   for (std::size_t i = 0; i < std::min(items.size(), most_parameters); ++i) {
@@ -265,8 +264,8 @@ Lines front_view(const Json& front, std::size_t limit, const Page& page) {
   const Table table = front_table(shown, objectives);
   const bool draw = page.picture && objectives.size() == 2 && points.size() > 1;
   if (draw && page.width >= least_table_beside_plot + plot_gap + plot_width) {
-    const Lines body = beside(table.lines(page.width - plot_gap - plot_width),
-                              picture(front, plot_width));
+    const Lines body =
+        beside(table.lines(page.width - plot_gap - plot_width), picture(front, plot_width));
     out.insert(out.end(), body.begin(), body.end());
   } else {
     const Lines body = table.lines(page.width);
@@ -307,8 +306,8 @@ Lines report_view(const Json& report, const Json& objectives) {
     std::vector<std::optional<Measured>> differences;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       means.push_back(measured_at(at(at(rows[i], "estimates"), quantity), "mean"));
-      differences.push_back(
-          i == 0 ? std::nullopt : measured_at(at(at(rows[i], "difference"), quantity), "mean"));
+      differences.push_back(i == 0 ? std::nullopt
+                                   : measured_at(at(at(rows[i], "difference"), quantity), "mean"));
     }
     const std::string goal = maximised(objectives, quantity) ? " (max)" : "";
     table.add_column(printable(quantity) + goal, format_column(means), Table::Align::right);

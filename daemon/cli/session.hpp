@@ -10,8 +10,13 @@
 
 namespace paretod::cli {
 
-enum ExitStatus { exit_ok = 0, exit_refused = 1, exit_usage = 2, exit_unreachable = 3,
-                  exit_detached = 130 };
+enum ExitStatus {
+  exit_ok = 0,
+  exit_refused = 1,
+  exit_usage = 2,
+  exit_unreachable = 3,
+  exit_detached = 130
+};
 
 struct Session {
   const Arguments& arguments;

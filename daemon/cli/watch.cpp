@@ -96,8 +96,8 @@ void Watch::show_absence() {
                    format_seconds(std::floor(seconds_since(*away_since_))) + ")",
                session_.page().width - 1));
   } else if (first) {
-    console_.out << "paretod at " << session_.api.url()
-                 << " went away; waiting for it to come back" << std::endl;
+    console_.out << "paretod at " << session_.api.url() << " went away; waiting for it to come back"
+                 << std::endl;
   }
 }
 
@@ -128,7 +128,8 @@ int Watch::finish(const HttpReply& reply, const Json& job) {
   }
 
   const Json& progress = at(job, "progress");
-  std::string summary = job_ + " " + status + " after " + plural(count_at(progress, "told"), "trial");
+  std::string summary =
+      job_ + " " + status + " after " + plural(count_at(progress, "told"), "trial");
   if (const auto running = number_at(progress, "running_seconds")) {
     summary += " and " + format_seconds(*running);
   }
@@ -136,8 +137,9 @@ int Watch::finish(const HttpReply& reply, const Json& job) {
   if (!reason.empty()) summary += ": " + reason;
   for (const char* kind : {"infeasible", "failed", "unknown"}) {
     const std::uint64_t count = count_at(progress, kind);
-    if (count > 0) summary += (kind == std::string("infeasible") ? "; " : ", ") +
-                              format_count(count) + " " + kind;
+    if (count > 0)
+      summary +=
+          (kind == std::string("infeasible") ? "; " : ", ") + format_count(count) + " " + kind;
   }
   (succeeded ? console_.out : console_.err) << summary << '\n';
 

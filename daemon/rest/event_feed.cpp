@@ -27,7 +27,9 @@ struct Chunk {
 };
 
 constexpr std::size_t chunk_bytes = 64 * 1024;
-constexpr std::size_t kept_pages = 16;
+/// A read of the log goes on to its end whatever is wanted of it, so one fills many pages.
+constexpr std::size_t pages_per_read = 16;
+constexpr std::size_t kept_pages = 48;
 
 class ChunkBuilder {
  public:
@@ -285,26 +287,31 @@ Result<EventFeed::Core::Read> EventFeed::Core::read_page(Channel& channel, Event
   std::vector<std::pair<EventId, std::string>> events;
   std::size_t bytes = 0;
   const auto top = log.read(channel.job->id(), after, [&](EventId id, std::string_view text) {
-    if (bytes >= options.page_bytes) return false;
+    if (bytes >= pages_per_read * options.page_bytes) return false;
     bytes += text.size();
     events.emplace_back(id, text);
     return true;
   });
   if (!top) return top.error();
+
+  Read first;
   ChunkBuilder builder;
+  bytes = 0;
   for (const auto& [id, text] : events) {
     const auto event = decode(text);
     if (!event) return event.error();
     builder.add(id, *event, *channel.spec);
-  }
-  Read read;
-  if (!builder.empty()) read.chunk = builder.take();
-  read.full = bytes >= options.page_bytes;
-  if (read.full) {
-    channel.pages.push_back({after, *read.chunk});
+    bytes += text.size();
+    if (bytes < options.page_bytes) continue;
+    const Chunk chunk = builder.take();
+    if (!first.chunk) first = {chunk, true};
+    channel.pages.push_back({after, chunk});
     if (channel.pages.size() > kept_pages) channel.pages.pop_front();
+    after = id;
+    bytes = 0;
   }
-  return read;
+  if (!first.chunk && !builder.empty()) first.chunk = builder.take();
+  return first;
 }
 
 // ---- any thread --------------------------------------------------------------------------------

@@ -104,7 +104,8 @@ void dtlz7(Values x, Objectives f) {
 std::vector<Parameter> reals(std::size_t dimension, double low, double high) {
   std::vector<Parameter> space(dimension);
   for (std::size_t i = 0; i < dimension; ++i) {
-    space[i].name = "x" + std::to_string(i + 1);
+    space[i].name = 'x';
+    space[i].name += std::to_string(i + 1);
     space[i].low = low;
     space[i].high = high;
   }

@@ -1,8 +1,10 @@
 #include "evaluators/builtin/problems.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "evaluators/builtin/ddim.hpp"
 #include "evaluators/builtin/functions.hpp"
@@ -184,6 +186,25 @@ Problems check_lcsc_space(const SearchSpace& space) {
   return {};
 }
 
+/// The latest toys, since training one takes longer than thousands of evaluations.
+class ToyShelf {
+ public:
+  std::shared_ptr<const LcscToy> get(std::size_t size, std::int64_t seed) {
+    constexpr std::size_t most_kept = 8;
+    for (const auto& [key, toy] : toys_) {
+      if (key == std::pair(size, seed)) return toy;
+    }
+    if (toys_.size() == most_kept) toys_.erase(toys_.begin());
+    auto toy = std::make_shared<const LcscToy>(size, static_cast<std::uint64_t>(seed));
+    toys_.emplace_back(std::pair(size, seed), toy);
+    return toy;
+  }
+
+ private:
+  std::vector<std::pair<std::pair<std::size_t, std::int64_t>, std::shared_ptr<const LcscToy>>>
+      toys_;
+};
+
 TestProblem lcsc_problem() {
   Parameter alpha;
   alpha.name = "alpha";
@@ -201,10 +222,9 @@ TestProblem lcsc_problem() {
       "the space is one affine parameter with a coefficient per checkpoint.",
       {alpha}, {{"loss"}}, {"exact", "optimum", "best_seed", "gap_closed"});
   problem.check_space = check_lcsc_space;
-  problem.prepare = [](const EvaluationContext& context) {
+  problem.prepare = [toys = std::make_shared<ToyShelf>()](const EvaluationContext& context) {
     const auto params = bind<LcscToyParams>(context);
-    const auto toy = std::make_shared<const LcscToy>(context.space.parameters()[0].size,
-                                                     static_cast<std::uint64_t>(params.toy_seed));
+    const auto toy = toys->get(context.space.parameters()[0].size, params.toy_seed);
     return TestInstance{params.noise * (toy->best_seed() - toy->optimum()), params.delay_ms,
                         [toy](const SearchSpace& space, const Point& point, std::span<double> f,
                               Metrics& metrics) {

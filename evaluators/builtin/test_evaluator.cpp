@@ -23,8 +23,8 @@ std::uint64_t hash_of(const Point& point) {
 }  // namespace
 
 TestEvaluator::TestEvaluator(TestProblem problem, std::size_t threads)
-    // Small batches share the cost of a wake-up without starving the other threads.
-    : InProcessEvaluator(threads, 16), problem_(std::move(problem)) {}
+    // One at a time: a thread that took several would delay them one after another.
+    : InProcessEvaluator(threads, 1), problem_(std::move(problem)) {}
 
 TestEvaluator::~TestEvaluator() {
   {

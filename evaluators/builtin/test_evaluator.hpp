@@ -33,7 +33,7 @@ struct TestProblem {
   EvaluatorDescription description;
   /// Demands on the job's space; pointers below "/space".
   std::function<Problems(const SearchSpace&)> check_space;
-  /// Called with contexts that passed check.
+  /// Called with contexts that passed check, one call at a time.
   std::function<TestInstance(const EvaluationContext&)> prepare;
 };
 

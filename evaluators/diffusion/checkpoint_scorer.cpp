@@ -155,8 +155,7 @@ std::vector<Score> CheckpointScorer::score(std::span<const ScoreRequest> request
 }
 
 Score CheckpointScorer::score_noise(const ScoreRequest& request,
-                                    std::shared_ptr<const NoiseBlock> noise,
-                                    std::size_t threads) {
+                                    std::shared_ptr<const NoiseBlock> noise, std::size_t threads) {
   const std::atomic<bool> never{false};
   return score_group({&request, 1}, {&noise, 1}, threads, never).front();
 }
@@ -270,18 +269,16 @@ void CheckpointScorer::sample_tile(Candidate& candidate, std::size_t tile, std::
     candidate.finite = false;
     return;
   }
-  features_.compute(scratch.images.data(),
-                    std::min(tile_lanes, candidate.samples - tile * tile_lanes),
-                    candidate.features.data() + tile * features_.rows() * tile_lanes,
-                    scratch.network.data());
+  features_.compute(
+      scratch.images.data(), std::min(tile_lanes, candidate.samples - tile * tile_lanes),
+      candidate.features.data() + tile * features_.rows() * tile_lanes, scratch.network.data());
 }
 
 void CheckpointScorer::influence_tile(Candidate& candidate, const Moments& moments,
                                       const LinearLayer& expansion, std::size_t tile,
                                       std::size_t worker) {
   Scratch& scratch = *scratch_[worker];
-  const float* features =
-      candidate.features.data() + tile * features_.rows() * tile_lanes;
+  const float* features = candidate.features.data() + tile * features_.rows() * tile_lanes;
   for (std::size_t row = 0; row < features_.dimension(); ++row) {
     const auto mean = static_cast<float>(moments.mean[row]);
     for (std::size_t lane = 0; lane < tile_lanes; ++lane) {

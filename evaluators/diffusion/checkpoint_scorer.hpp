@@ -33,9 +33,9 @@
 namespace paretod {
 
 struct ScorerOptions {
-  std::size_t steps = 5;         ///< DDIM steps, evenly spaced
+  std::size_t steps = 5;  ///< DDIM steps, evenly spaced
   std::uint64_t noise_seed = 0;
-  bool include_ema = true;       ///< EMA files of the model become columns too
+  bool include_ema = true;  ///< EMA files of the model become columns too
 };
 
 struct ScoreRequest {
@@ -123,8 +123,8 @@ class CheckpointScorer {
   NoiseSource noise_;
 
   struct Scratch;
-  std::vector<std::unique_ptr<Scratch>> scratch_;        // one per thread
-  std::vector<std::unique_ptr<Candidate>> candidates_;   // reused from batch to batch
+  std::vector<std::unique_ptr<Scratch>> scratch_;       // one per thread
+  std::vector<std::unique_ptr<Candidate>> candidates_;  // reused from batch to batch
   AlignedVector<float> merged_;
 };
 

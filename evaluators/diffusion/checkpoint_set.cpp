@@ -21,8 +21,8 @@ std::optional<Error> mismatch(const SafetensorsFile& file, const SafetensorsFile
     const std::string subject = file.path() + ": tensor \"" + spec.name + "\" ";
     if (tensor == nullptr) return invalid(subject + "is missing; " + origin + " has it");
     if (tensor->shape != spec.shape) {
-      return invalid(subject + "has shape " + to_string(tensor->shape) + ", in " + origin + " it is " +
-                     to_string(spec.shape));
+      return invalid(subject + "has shape " + to_string(tensor->shape) + ", in " + origin +
+                     " it is " + to_string(spec.shape));
     }
     if (tensor->dtype != DType::f16 && tensor->dtype != DType::bf16 &&
         tensor->dtype != DType::f32) {
@@ -82,8 +82,10 @@ Result<CheckpointSet> CheckpointSet::load(const std::vector<std::string>& paths,
     if (auto error = mismatch(*file, *first, layout)) return *error;
     if (source == 0) {
       const std::size_t size = set.blocks() * set.sources_ * merge_columns;
-      if (all_half) set.halves_.resize(size);
-      else set.floats_.resize(size);
+      if (all_half)
+        set.halves_.resize(size);
+      else
+        set.floats_.resize(size);
     }
 
     std::size_t start = 0;

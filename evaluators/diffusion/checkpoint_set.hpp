@@ -1,7 +1,7 @@
 #pragma once
 // The sources of a merge: K checkpoints of one network, loaded once and kept as they were stored
-// (float16, or float32 for any other dtype), in the blocks of simd.hpp, so that a batch of candidates
-// reads every source once.
+// (float16, or float32 for any other dtype), in the blocks of simd.hpp, so that a batch of
+// candidates reads every source once.
 // Immutable after loading; any thread.
 
 #include <cstddef>

@@ -20,8 +20,7 @@ std::vector<double> time_embedding(std::size_t time, std::size_t width) {
   const std::size_t half = width / 2;
   std::vector<double> embedding(width);
   for (std::size_t i = 0; i < half; ++i) {
-    const double frequency =
-        std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half));
+    const double frequency = std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half));
     embedding[i] = std::sin(static_cast<double>(time) * frequency);
     embedding[half + i] = std::cos(static_cast<double>(time) * frequency);
   }
@@ -32,9 +31,13 @@ std::vector<double> time_embedding(std::size_t time, std::size_t width) {
 
 std::vector<TensorSpec> denoiser_layout(const DenoiserShape& shape) {
   const std::uint64_t w = shape.width;
-  std::vector<TensorSpec> layout = {
-      {"t1.w", {w, w}},           {"t1.b", {w}},   {"t2.w", {w, w}}, {"t2.b", {w}},
-      {"cls", {shape.classes, w}}, {"in.w", {w, shape.pixels}}, {"in.b", {w}}};
+  std::vector<TensorSpec> layout = {{"t1.w", {w, w}},
+                                    {"t1.b", {w}},
+                                    {"t2.w", {w, w}},
+                                    {"t2.b", {w}},
+                                    {"cls", {shape.classes, w}},
+                                    {"in.w", {w, shape.pixels}},
+                                    {"in.b", {w}}};
   for (std::size_t b = 0; b < shape.blocks; ++b) {
     const std::string block = std::to_string(b) + ".";
     layout.push_back({block + "ln.w", {w}});
@@ -155,16 +158,15 @@ bool Denoiser::sample(float* x, const std::size_t* labels, Scratch& scratch) con
   bool finite = true;
   for (std::size_t i = 0; i < steps_.size() && finite; ++i) {
     predict(i, x, labels, scratch.velocity.data(), scratch);
-    finite = kernels_->ddim_update(x, scratch.velocity.data(), shape_.pixels,
-                                   steps_[i].coefficients);
+    finite =
+        kernels_->ddim_update(x, scratch.velocity.data(), shape_.pixels, steps_[i].coefficients);
   }
   return finite;
 }
 
 double Denoiser::flops(const DenoiserShape& shape) {
-  const double multiply_adds =
-      static_cast<double>(2 * shape.width * shape.pixels + 4 * shape.width * shape.width *
-                                                               shape.blocks);
+  const double multiply_adds = static_cast<double>(2 * shape.width * shape.pixels +
+                                                   4 * shape.width * shape.width * shape.blocks);
   return 2 * multiply_adds;
 }
 

@@ -35,17 +35,19 @@ Error at_configuration(const Error& error) {
     if (problem.pointer == "/steps") return error;
     text += "; " + problem.pointer + ": " + problem.message;
   }
-  return Error{error.kind, "the model of a diffusion evaluator cannot be used",
+  return Error{error.kind,
+               "the model of a diffusion evaluator cannot be used",
                {{"/model", std::move(text)}}};
 }
 
 Outcome outcome_of(const Score& score, std::uint64_t samples) {
   switch (score.status) {
     case Score::Status::not_finite:
-      return Outcome::failure(TrialStatus::infeasible,
-                              "the merged network's output is not finite");
-    case Score::Status::cancelled: return Outcome::failure(TrialStatus::failed, "cancelled");
-    case Score::Status::ok: break;
+      return Outcome::failure(TrialStatus::infeasible, "the merged network's output is not finite");
+    case Score::Status::cancelled:
+      return Outcome::failure(TrialStatus::failed, "cancelled");
+    case Score::Status::ok:
+      break;
   }
   Outcome outcome;
   outcome.objectives = {{score.distance, score.standard_error, samples}};
@@ -104,8 +106,8 @@ Result<std::unique_ptr<Evaluator>> DiffusionEvaluator::create(
   description.metrics = {"fd_heldout"};
   description.fidelity_unit = "images";
   description.default_fidelity = static_cast<std::uint64_t>(config.samples);
-  return std::unique_ptr<Evaluator>(new DiffusionEvaluator(
-      std::move(*scorer), std::move(description), threads, (slots + 1) / 2));
+  return std::unique_ptr<Evaluator>(
+      new DiffusionEvaluator(std::move(*scorer), std::move(description), threads, (slots + 1) / 2));
 }
 
 DiffusionEvaluator::DiffusionEvaluator(CheckpointScorer scorer, EvaluatorDescription description,
@@ -138,10 +140,10 @@ std::vector<Outcome> DiffusionEvaluator::evaluate_batch(
     const std::uint64_t samples =
         candidate.fidelity > 0 ? candidate.fidelity : description_.default_fidelity;
     if (samples < 2 || samples > CheckpointScorer::most_samples) {
-      outcomes[i] = Outcome::failure(
-          TrialStatus::failed, "a fidelity of " + std::to_string(samples) +
-                                   " images is not between 2 and " +
-                                   std::to_string(CheckpointScorer::most_samples));
+      outcomes[i] =
+          Outcome::failure(TrialStatus::failed, "a fidelity of " + std::to_string(samples) +
+                                                    " images is not between 2 and " +
+                                                    std::to_string(CheckpointScorer::most_samples));
     } else {
       scored.push_back({requests[i].context->space.coefficients(0, candidate.point), samples,
                         candidate.replicate});
@@ -161,8 +163,9 @@ std::vector<Outcome> DiffusionEvaluator::evaluate_batch(
 }
 
 EvaluatorType diffusion_evaluator_type() {
-  const auto create = [](const ParamValues& values, const EvaluatorEnvironment& environment)
-      -> Result<std::unique_ptr<Evaluator>> {
+  const auto create =
+      [](const ParamValues& values,
+         const EvaluatorEnvironment& environment) -> Result<std::unique_ptr<Evaluator>> {
     const auto config = paretod::describe<DiffusionConfig>().bind(values, "");
     if (!config) return config.error();
     return DiffusionEvaluator::create(*config, environment);

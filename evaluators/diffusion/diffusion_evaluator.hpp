@@ -44,8 +44,8 @@ class DiffusionEvaluator final : public InProcessEvaluator {
   [[nodiscard]] Problems check(const EvaluationContext& context) const override;
 
  private:
-  DiffusionEvaluator(CheckpointScorer scorer, EvaluatorDescription description,
-                     std::size_t threads, std::size_t batch);
+  DiffusionEvaluator(CheckpointScorer scorer, EvaluatorDescription description, std::size_t threads,
+                     std::size_t batch);
 
   std::vector<Outcome> evaluate_batch(std::span<const EvaluationRequest> requests) override;
 

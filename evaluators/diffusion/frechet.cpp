@@ -1,5 +1,7 @@
 #include "evaluators/diffusion/frechet.hpp"
 
+// Callers already use every thread, and a product must not depend on how many there are.
+#define EIGEN_DONT_PARALLELIZE
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
@@ -81,8 +83,7 @@ FrechetDistance::Expansion FrechetDistance::expand(const Moments& sample) const 
   const Eigen::VectorXd shift = column(sample.mean) - column(mean_);
 
   Expansion expansion;
-  expansion.distance =
-      shift.squaredNorm() + trace_ + covariance.trace() - 2 * roots.sum();
+  expansion.distance = shift.squaredNorm() + trace_ + covariance.trace() - 2 * roots.sum();
   const Eigen::VectorXd gradient = 2 * shift;
   expansion.gradient.assign(gradient.data(), gradient.data() + gradient.size());
 
@@ -92,8 +93,7 @@ FrechetDistance::Expansion FrechetDistance::expand(const Moments& sample) const 
   const Eigen::VectorXd weights =
       roots.unaryExpr([floor](double r) { return r > floor ? 1 / std::sqrt(r) : 0.0; });
   const Matrix half = root * solver.eigenvectors() * weights.asDiagonal();
-  const Matrix curvature =
-      Matrix::Identity(half.rows(), half.rows()) - half * half.transpose();
+  const Matrix curvature = Matrix::Identity(half.rows(), half.rows()) - half * half.transpose();
   expansion.curvature.assign(curvature.data(), curvature.data() + curvature.size());
   return expansion;
 }

@@ -31,8 +31,8 @@ std::size_t require_extent(ObjectReader& reader, const std::string& name, std::u
   reader.require(name);
   const auto value = reader.count(name);
   if (value && (*value < low || *value > extent_limit)) {
-    reader.refuse(name, "must lie between " + std::to_string(low) + " and " +
-                            std::to_string(extent_limit));
+    reader.refuse(
+        name, "must lie between " + std::to_string(low) + " and " + std::to_string(extent_limit));
   }
   return value.value_or(low);
 }

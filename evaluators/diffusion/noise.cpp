@@ -15,9 +15,8 @@ std::shared_ptr<const NoiseBlock> NoiseSource::block(std::uint64_t replicate, st
                                                      std::size_t threads) {
   const std::size_t tile_size = pixels_ * tile_lanes;
   const std::size_t size = tiles_for(samples) * tile_size;
-  const auto found = std::find_if(entries_.begin(), entries_.end(), [replicate](const Entry& e) {
-    return e.replicate == replicate;
-  });
+  const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                  [replicate](const Entry& e) { return e.replicate == replicate; });
   if (found != entries_.end() && found->block->size() >= size) {
     entries_.splice(entries_.begin(), entries_, found);
     return entries_.front().block;

@@ -30,7 +30,7 @@ void parallel_for(std::size_t threads, std::size_t count,
   work(0);
   for (std::thread& other : others) other.join();
 #else
-#pragma omp parallel num_threads(static_cast<int>(team))
+#pragma omp parallel num_threads(static_cast <int>(team))
   work(static_cast<std::size_t>(omp_get_thread_num()));
 #endif
 }

@@ -2,6 +2,9 @@
 // The evaluator's one way to use several threads: a loop whose iterations are independent.  Which
 // thread runs which iteration is unspecified, so iterations may not depend on it; sums across
 // iterations are taken by the caller, in order, afterwards.
+//
+// OpenMP threads spin before they sleep.  Where other processes want the cores, that can double the
+// processor time of an evaluation; OMP_WAIT_POLICY=passive in the environment avoids it.
 
 #include <cstddef>
 #include <functional>

@@ -25,8 +25,7 @@ std::vector<double> cosine_alpha_bar(std::size_t timesteps) {
 std::vector<std::size_t> uniform_times(std::size_t timesteps, std::size_t count) {
   std::vector<std::size_t> times(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const double at =
-        static_cast<double>((i + 1) * timesteps) / static_cast<double>(count);
+    const double at = static_cast<double>((i + 1) * timesteps) / static_cast<double>(count);
     times[i] = static_cast<std::size_t>(std::nearbyint(at)) - 1;
   }
   return times;
@@ -39,10 +38,10 @@ std::vector<DdimStep> ddim_steps(const std::vector<double>& alpha_bar,
   for (std::size_t i = 0; i < times.size(); ++i) {
     const double now = alpha_bar[times[i]];
     const double next = i + 1 < times.size() ? alpha_bar[times[i + 1]] : 1.0;
-    steps.push_back({times[i],
-                     {static_cast<float>(std::sqrt(now)), static_cast<float>(std::sqrt(1 - now)),
-                      static_cast<float>(std::sqrt(next)),
-                      static_cast<float>(std::sqrt(1 - next))}});
+    steps.push_back(
+        {times[i],
+         {static_cast<float>(std::sqrt(now)), static_cast<float>(std::sqrt(1 - now)),
+          static_cast<float>(std::sqrt(next)), static_cast<float>(std::sqrt(1 - next))}});
   }
   return steps;
 }

@@ -20,6 +20,8 @@ SimdKernelList supported_simd_kernels() {
   return list;
 }
 
-const SimdKernels& simd_kernels() { return *supported_simd_kernels().tables[0]; }
+const SimdKernels& simd_kernels() {
+  return *supported_simd_kernels().tables[0];
+}
 
 }  // namespace paretod

@@ -29,9 +29,7 @@ struct Avx2 {
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
   static F sqrt(F x) { return _mm256_sqrt_ps(x); }
-  static F round(F x) {
-    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
+  static F round(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F power_of_two(F n) {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
@@ -47,14 +45,18 @@ constexpr SimdKernels table = Kernels<Avx2>::table("avx2");
 
 }  // namespace
 
-const SimdKernels* avx2_kernels() { return &table; }
+const SimdKernels* avx2_kernels() {
+  return &table;
+}
 
 }  // namespace paretod
 
 #else
 
 namespace paretod {
-const SimdKernels* avx2_kernels() { return nullptr; }
+const SimdKernels* avx2_kernels() {
+  return nullptr;
+}
 }  // namespace paretod
 
 #endif

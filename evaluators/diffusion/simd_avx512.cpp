@@ -48,14 +48,18 @@ constexpr SimdKernels table = Kernels<Avx512>::table("avx512");
 
 }  // namespace
 
-const SimdKernels* avx512_kernels() { return &table; }
+const SimdKernels* avx512_kernels() {
+  return &table;
+}
 
 }  // namespace paretod
 
 #else
 
 namespace paretod {
-const SimdKernels* avx512_kernels() { return nullptr; }
+const SimdKernels* avx512_kernels() {
+  return nullptr;
+}
 }  // namespace paretod
 
 #endif

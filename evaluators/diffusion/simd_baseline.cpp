@@ -61,6 +61,8 @@ constexpr SimdKernels table = Kernels<Baseline>::table("baseline");
 
 }  // namespace
 
-const SimdKernels* baseline_kernels() { return &table; }
+const SimdKernels* baseline_kernels() {
+  return &table;
+}
 
 }  // namespace paretod

@@ -111,10 +111,14 @@ struct Kernels {
   static void linear(const PackedLinear& layer, const float* input, Epilogue epilogue,
                      float* output) {
     switch (epilogue) {
-      case Epilogue::store: return linear_tile<Epilogue::store>(layer, input, output);
-      case Epilogue::add: return linear_tile<Epilogue::add>(layer, input, output);
-      case Epilogue::silu: return linear_tile<Epilogue::silu>(layer, input, output);
-      case Epilogue::tanh: return linear_tile<Epilogue::tanh>(layer, input, output);
+      case Epilogue::store:
+        return linear_tile<Epilogue::store>(layer, input, output);
+      case Epilogue::add:
+        return linear_tile<Epilogue::add>(layer, input, output);
+      case Epilogue::silu:
+        return linear_tile<Epilogue::silu>(layer, input, output);
+      case Epilogue::tanh:
+        return linear_tile<Epilogue::tanh>(layer, input, output);
     }
   }
 
@@ -184,8 +188,7 @@ struct Kernels {
 
   template <std::size_t columns>
   static void moments_block(const float* features, std::size_t tiles, std::size_t count,
-                            std::size_t row, std::size_t column, double* out,
-                            std::size_t stride) {
+                            std::size_t row, std::size_t column, double* out, std::size_t stride) {
     D sums[4][columns];
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < 4; ++r) {
@@ -226,15 +229,19 @@ struct Kernels {
     }
   }
 
-  static inline F load_source(const float* from) { return S::load(from); }
-  static inline F load_source(const std::uint16_t* from) { return S::load_half(from); }
+  static inline F load_source(const float* from) {
+    return S::load(from);
+  }
+  static inline F load_source(const std::uint16_t* from) {
+    return S::load_half(from);
+  }
 
   template <std::size_t group, class T>
   static void merge_group(const T* block, std::size_t sources, std::size_t reference,
                           const float* coefficients, float* out, std::size_t stride) {
     for (std::size_t column = 0; column < merge_columns; column += 2 * lanes) {
-      const T* strip_start = block + column / merge_strip * merge_strip * sources +
-                             column % merge_strip;
+      const T* strip_start =
+          block + column / merge_strip * merge_strip * sources + column % merge_strip;
       const F base0 = load_source(strip_start + reference * merge_strip);
       const F base1 = load_source(strip_start + reference * merge_strip + lanes);
       F sums[group][2];
@@ -277,7 +284,7 @@ struct Kernels {
   }
 
   static constexpr SimdKernels table(const char* name) {
-    return {name, linear, normalize, ddim_update, second_moments, merge<std::uint16_t>,
+    return {name,        linear, normalize, ddim_update, second_moments, merge<std::uint16_t>,
             merge<float>};
   }
 };

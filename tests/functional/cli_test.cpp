@@ -42,7 +42,8 @@ Json job(const std::string& status, int told, const Json& report = nullptr) {
 
 Json report() {
   return Json::parse(R"({"stop_reason":"budget","quantities":["fd"],"rows":[
-    {"name":"found","trial":1501,"estimates":{"fd":{"mean":0.3771,"stderr":0.0021}},"difference":{"fd":{"mean":0}}},
+    {"name":"found","trial":1501,"estimates":{"fd":{"mean":0.3771,"stderr":0.0021}},
+      "difference":{"fd":{"mean":0}}},
     {"name":"last","trial":1502,"estimates":{"fd":{"mean":0.4763,"stderr":0.0023}},
      "difference":{"fd":{"mean":0.0992,"stderr":0.0011}}}]})");
 }
@@ -50,13 +51,13 @@ Json report() {
 Json front() {
   return Json::parse(R"({"job":"lcsc-digits-7k3fq2","status":"running","source":"measured",
     "objectives":[{"name":"fd","goal":"minimize"}],"trials":705,"front_size":1,"recommended":null,
-    "points":[{"trial":17,"candidate":{"x":0.5},"objectives":{"fd":{"value":0.412345,"stderr":0.0051}},"tag":""}]})");
+    "points":[{"trial":17,"candidate":{"x":0.5},"objectives":{"fd":{"value":0.412345,
+      "stderr":0.0051}},"tag":""}]})");
 }
 
 FakeReply json_reply(const Json& document, int status = 200) {
-  return {.status = status,
-          .body = document.dump(),
-          .headers = {{"Content-Type", "application/json"}}};
+  return {
+      .status = status, .body = document.dump(), .headers = {{"Content-Type", "application/json"}}};
 }
 
 FakeReply problem(int status, const std::string& detail, const Json& problems = Json::array()) {
@@ -84,18 +85,17 @@ class CliTest : public ::testing::Test {
     std::istringstream in(input_);
     std::ostringstream out;
     std::ostringstream err;
-    cli::Console console{
-        .in = in,
-        .out = out,
-        .err = err,
-        .terminal = terminal_,
-        .width = [] { return 100; },
-        .environment = [this](const char* name) -> std::optional<std::string> {
-          const auto found = environment_.find(name);
-          if (found == environment_.end()) return {};
-          return found->second;
-        },
-        .pace = {.poll_s = 0.01, .plain_line_s = 0, .patience_s = patience_s_}};
+    cli::Console console{.in = in,
+                         .out = out,
+                         .err = err,
+                         .terminal = terminal_,
+                         .width = [] { return 100; },
+                         .environment = [this](const char* name) -> std::optional<std::string> {
+                           const auto found = environment_.find(name);
+                           if (found == environment_.end()) return {};
+                           return found->second;
+                         },
+                         .pace = {.poll_s = 0.01, .plain_line_s = 0, .patience_s = patience_s_}};
     const int status = run_cli(words, local_, console);
     out_ = out.str();
     err_ = err.str();
@@ -173,7 +173,9 @@ TEST_F(CliTest, AWrongCommandLineIsTwo) {
 
 TEST_F(CliTest, NoDaemonIsThree) {
   std::string url;
-  { url = FakeHttpServer([](const FakeRequest&) { return FakeReply{}; }).url(); }
+  {
+    url = FakeHttpServer([](const FakeRequest&) { return FakeReply{}; }).url();
+  }
   EXPECT_EQ(run({"jobs", "--url", url + "/"}), 3);
   EXPECT_EQ(err_, "paretod: no paretod answers at " + url +
                       " (is it running? start it with `paretod serve`): connection refused\n");
@@ -217,7 +219,8 @@ TEST_F(CliTest, SubmitSendsTheFileAsItIs) {
   const std::string spec = "{\"optimizer\": \"random\",\n \"evaluator\": \"zdt1\"}\n";
   on("POST", "/v1/jobs", json_reply(job("queued", 0), 201));
   EXPECT_EQ(run({"submit", write_file("job.json", spec), "--idempotency-key", "k1"}), 0) << err_;
-  EXPECT_EQ(out_, "submitted lcsc-digits-7k3fq2\nWatch it with: paretod watch lcsc-digits-7k3fq2\n");
+  EXPECT_EQ(out_,
+            "submitted lcsc-digits-7k3fq2\nWatch it with: paretod watch lcsc-digits-7k3fq2\n");
   const auto requests = server_.requests();
   ASSERT_EQ(requests.size(), 1u);
   EXPECT_EQ(requests[0].body, spec);
@@ -288,8 +291,7 @@ TEST_F(CliTest, AJobIsFoundByIdBeginningOrAge) {
     EXPECT_EQ(out_, "lcsc-digits-7k3fq2 is now paused\n");
   }
   EXPECT_EQ(run({"pause", "lcsc"}), 1);
-  EXPECT_EQ(err_,
-            "paretod: \"lcsc\" is the beginning of 2 jobs: lcsc-digits-7k3fq2, lcsc-toy-1\n");
+  EXPECT_EQ(err_, "paretod: \"lcsc\" is the beginning of 2 jobs: lcsc-digits-7k3fq2, lcsc-toy-1\n");
   EXPECT_EQ(run({"pause", "zdt"}), 1);
   EXPECT_EQ(err_, "paretod: no job is called \"zdt\"\n");
   EXPECT_EQ(run({"pause", "../evaluators"}), 1);
@@ -370,7 +372,8 @@ TEST_F(CliTest, ListsAreReadPageByPage) {
 }
 
 TEST_F(CliTest, AnUnknownOptimizer) {
-  on("GET", "/v1/optimizers", json_reply({{"optimizers", {{{"name", "lcsc"}}, {{"name", "random"}}}}}));
+  on("GET", "/v1/optimizers",
+     json_reply({{"optimizers", {{{"name", "lcsc"}}, {{"name", "random"}}}}}));
   EXPECT_EQ(run({"optimizers", "lcs"}), 1);
   EXPECT_EQ(err_, "paretod: no optimizer is called \"lcs\"; known: lcsc, random\n");
 }
@@ -409,9 +412,9 @@ std::function<FakeReply(const FakeRequest&)> one_by_one(std::vector<FakeReply> r
 }
 
 TEST_F(CliTest, WatchFollowsAJobToItsReport) {
-  script_ = one_by_one({json_reply(job("queued", 0)), json_reply(job("queued", 0)),
-                        json_reply(job("running", 700)),
-                        json_reply(job("succeeded", 1500, report()))});
+  script_ =
+      one_by_one({json_reply(job("queued", 0)), json_reply(job("queued", 0)),
+                  json_reply(job("running", 700)), json_reply(job("succeeded", 1500, report()))});
   EXPECT_EQ(run({"watch", job_id}), 0) << err_;
   EXPECT_EQ(out_,
             "lcsc-digits-7k3fq2 queued 0/1,500 (0%), fd 0.41\n"

@@ -148,8 +148,8 @@ TEST(HttpClient, CanBeCancelled) {
 
 TEST(HttpClient, RefusesWhatIsNoHttpRequest) {
   HttpClient client;
-  for (const char* url : {"", "file:///etc/passwd", "ftp://127.0.0.1/", "not a url",
-                          "http://127.0.0.1:1/\r\nX: y"}) {
+  for (const char* url :
+       {"", "file:///etc/passwd", "ftp://127.0.0.1/", "not a url", "http://127.0.0.1:1/\r\nX: y"}) {
     const auto reply = client.request("GET", url);
     ASSERT_FALSE(reply.ok()) << url;
     EXPECT_EQ(reply.error().kind, ErrorKind::invalid) << url;
@@ -160,7 +160,8 @@ TEST(HttpClient, RefusesWhatIsNoHttpRequest) {
 }
 
 TEST(HttpClient, StreamsABody) {
-  FakeHttpServer server([](const FakeRequest&) { return FakeReply{.body = std::string(300'000, 'z')}; });
+  FakeHttpServer server(
+      [](const FakeRequest&) { return FakeReply{.body = std::string(300'000, 'z')}; });
   HttpClientOptions options;
   options.max_body = 10;
   HttpClient client(options);
@@ -178,7 +179,8 @@ TEST(HttpClient, StreamsABody) {
 }
 
 TEST(HttpClient, ASinkCanEndAStream) {
-  FakeHttpServer server([](const FakeRequest&) { return FakeReply{.body = std::string(300'000, 'z')}; });
+  FakeHttpServer server(
+      [](const FakeRequest&) { return FakeReply{.body = std::string(300'000, 'z')}; });
   std::size_t pieces = 0;
   const auto reply = HttpClient().stream(server.url(), {}, [&](std::string_view) {
     ++pieces;
@@ -199,7 +201,9 @@ TEST(HttpClient, AnErrorIsNotStreamed) {
   EXPECT_EQ(reply->body, "no");
 }
 
-TEST(HttpClient, EscapesForUrls) { EXPECT_EQ(url_escape("a b/ü~1."), "a%20b%2F%C3%BC~1."); }
+TEST(HttpClient, EscapesForUrls) {
+  EXPECT_EQ(url_escape("a b/ü~1."), "a%20b%2F%C3%BC~1.");
+}
 
 }  // namespace
 }  // namespace paretod

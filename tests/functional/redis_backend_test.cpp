@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <fstream>
@@ -17,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "adapters/redis/instance_file.hpp"
 #include "adapters/redis/redis_refusal.hpp"
 #include "daemon/store/group_commit.hpp"
 #include "tests/support/redis_fixture.hpp"
@@ -106,6 +108,16 @@ class FakeServer {
 
 std::string bulk(const std::string& text) {
   return "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n";
+}
+
+/// A server answers clients only once in 1024 commands that it loads: gives it that much to do.
+constexpr const char* slow_loading = "key-load-delay 300";
+void make_loading_long(const test::RedisServer& server) {
+  auto connection = RedisConnection::connect(server.address());
+  ASSERT_TRUE(connection.ok());
+  constexpr int commands = 6000;
+  for (int i = 0; i < commands; ++i) connection->append({"SET", "padding", "x"});
+  for (int i = 0; i < commands; ++i) ASSERT_TRUE(connection->read().ok());
 }
 
 // ---------------------------------------------------------------------------------- addresses
@@ -296,6 +308,28 @@ TEST(RedisInstance, RecognisesItsServer) {
   ASSERT_FALSE(lost.ok());
   EXPECT_EQ(lost.error().kind, ErrorKind::corrupt);
   EXPECT_THAT(lost.error().message, HasSubstr(*id));
+}
+
+TEST(RedisInstance, TheStateDirectoryRemembersIt) {
+  const test::ScratchDirectory state;
+  const test::RedisServer server;
+  const auto backend = connect(options_for(server.address()));
+  ASSERT_TRUE(check_instance_file(*backend, state.path()).ok());
+  ASSERT_TRUE(check_instance_file(*backend, state.path()).ok());
+  // Another state directory that has met no server yet adopts this one's data.
+  const test::ScratchDirectory moved;
+  EXPECT_TRUE(check_instance_file(*backend, moved.path()).ok());
+
+  const test::RedisServer other;
+  const auto stranger = connect(options_for(other.address()));
+  EXPECT_EQ(check_instance_file(*stranger, state.path()).error().kind, ErrorKind::corrupt);
+  ASSERT_TRUE(stranger->check_instance(std::nullopt).ok());
+  EXPECT_EQ(check_instance_file(*stranger, state.path()).error().kind, ErrorKind::conflict);
+
+  std::ofstream(state.path() / "instance", std::ios::trunc).flush();
+  EXPECT_EQ(check_instance_file(*backend, state.path()).error().kind, ErrorKind::denied);
+  EXPECT_EQ(check_instance_file(*backend, state.path() / "missing").error().kind,
+            ErrorKind::denied);
 }
 
 // ------------------------------------------------------------------- logs that are not as left
@@ -508,12 +542,11 @@ TEST_F(Refusals, Disconnected) {
 }
 
 TEST_F(Refusals, Loading) {
-  server_.command({"CONFIG", "SET", "auto-aof-rewrite-percentage", "0"});
+  make_loading_long(server_);
   Load load(*backend_);
-  ASSERT_TRUE(test::eventually([&] { return load.committed() > 5000; }));
+  ASSERT_TRUE(load.flows());
   server_.kill();
-  // Each command takes a while to load; meanwhile the server answers with LOADING.
-  server_.configure("key-load-delay 1000\nloading-process-events-interval-bytes 1024");
+  server_.configure(slow_loading);
   server_.launch();
   ASSERT_TRUE(test::eventually([&] {
     return backend_->health().reason.find("still loading") != std::string::npos;
@@ -576,17 +609,10 @@ TEST_F(Refusals, CloseEndsAWriteThatRetries) {
 }
 
 TEST(RedisBackendTest, ConnectWaitsWhileTheServerLoads) {
-  test::RedisServer server("key-load-delay 1000\nloading-process-events-interval-bytes 1024");
-  {
-    const auto backend = connect(options_for(server.address()));
-    EventId top{1, 1};
-    ASSERT_TRUE(backend->create("a", {"owner"}).ok());
-    for (int i = 0; i < 300; ++i) {
-      const Batch batch{"a", top, {1, top.number + 1}, {std::string(100, 'x')}};
-      ASSERT_TRUE(backend->write(std::span(&batch, 1)).front().ok());
-      top = batch.last;
-    }
-  }
+  test::RedisServer server;
+  ASSERT_TRUE(connect(options_for(server.address()))->create("a", {"owner", "created"}).ok());
+  make_loading_long(server);
+  server.configure(slow_loading);
   server.kill();
   server.launch();
   ASSERT_TRUE(
@@ -595,7 +621,7 @@ TEST(RedisBackendTest, ConnectWaitsWhileTheServerLoads) {
   RedisBackendOptions options = options_for(server.address());
   options.on_progress = [&](const std::string& text) { progress.push_back(text); };
   const auto backend = connect(options);
-  EXPECT_EQ(read_all(*backend, "a").size(), 301u);
+  EXPECT_THAT(read_all(*backend, "a"), testing::ElementsAre("owner", "created"));
   ASSERT_FALSE(progress.empty());
   EXPECT_THAT(progress.front(), HasSubstr("is loading its data"));
 }

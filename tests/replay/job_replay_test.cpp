@@ -79,9 +79,9 @@ TEST_P(EveryOptimizer, ExportsReplayOffline) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::Range<std::size_t>(0, 4),
-                         [](const auto& info) {
-                           return suitable_jobs(1)[info.param].first + "_" +
-                                  std::to_string(info.param);
+                         [](const auto& instance) {
+                           return suitable_jobs(1)[instance.param].first + "_" +
+                                  std::to_string(instance.param);
                          });
 
 TEST(Registry, EveryOptimizerHasAReplayJob) {

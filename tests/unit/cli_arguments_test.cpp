@@ -17,8 +17,8 @@ std::string refusal(const std::vector<std::string>& words) {
 }
 
 TEST(CliArguments, TakesOptionsAnywhereAndInBothForms) {
-  const Arguments arguments =
-      parsed({"--url", "http://h:1", "submit", "--seed=7", "job.json", "--trials", "200", "--watch"});
+  const Arguments arguments = parsed(
+      {"--url", "http://h:1", "submit", "--seed=7", "job.json", "--trials", "200", "--watch"});
   ASSERT_NE(arguments.verb, nullptr);
   EXPECT_EQ(arguments.verb->name, "submit");
   EXPECT_EQ(arguments.operand, "job.json");
@@ -57,10 +57,8 @@ TEST(CliArguments, SaysWhatIsWrong) {
   EXPECT_EQ(refusal({"front", "a", "b"}), "what is \"b\"? See paretod front --help");
   EXPECT_EQ(refusal({"jobs", "x"}), "what is \"x\"? See paretod jobs --help");
   EXPECT_EQ(refusal({"front", ""}), "the JOB is empty");
-  EXPECT_EQ(refusal({"front", "a", "--limit", "-3"}),
-            "--limit takes a whole number, not \"-3\"");
-  EXPECT_EQ(refusal({"front", "a", "--limit", "1e3"}),
-            "--limit takes a whole number, not \"1e3\"");
+  EXPECT_EQ(refusal({"front", "a", "--limit", "-3"}), "--limit takes a whole number, not \"-3\"");
+  EXPECT_EQ(refusal({"front", "a", "--limit", "1e3"}), "--limit takes a whole number, not \"1e3\"");
   EXPECT_EQ(refusal({"front", "a", "--limit", "99999999999999999999"}),
             "--limit takes a whole number, not \"99999999999999999999\"");
   EXPECT_EQ(refusal({"front", "a", "--limit"}), "--limit needs a value: --limit N");

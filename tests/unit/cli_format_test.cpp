@@ -41,9 +41,9 @@ TEST(CliFormat, AColumnSharesItsPlaces) {
             (Strings{"0.3771 ± 0.0021", "-", "0.4200 ± 0.0123"}));
   EXPECT_EQ(format_column({Measured{1}, Measured{250}}), (Strings{"1", "250"}));
   EXPECT_EQ(format_column({Measured{0.1}, Measured{0.99579}}), (Strings{"0.10000", "0.99579"}));
-  EXPECT_EQ(format_column({Measured{0.0432, 0.0011}, Measured{-0.01, 0.0011}, Measured{0, 0.0011}},
-                          true),
-            (Strings{"+0.0432 ± 0.0011", "-0.0100 ± 0.0011", "0.0000 ± 0.0011"}));
+  EXPECT_EQ(
+      format_column({Measured{0.0432, 0.0011}, Measured{-0.01, 0.0011}, Measured{0, 0.0011}}, true),
+      (Strings{"+0.0432 ± 0.0011", "-0.0100 ± 0.0011", "0.0000 ± 0.0011"}));
   EXPECT_TRUE(format_column({}).empty());
 }
 
@@ -88,7 +88,9 @@ TEST(CliFormat, WrapsAtBlanks) {
 
 TEST(CliFormat, ControlCharactersDoNotReachTheTerminal) {
   EXPECT_EQ(printable("red \x1b[31m\nnext\x7f"), "red ?[31m next?");
-  EXPECT_EQ(printable("\xc2\x9b" "31m ±"), "?31m ±");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m ±"),
+            "?31m ±");
 }
 
 TEST(CliTable, AlignsColumns) {
@@ -96,7 +98,8 @@ TEST(CliTable, AlignsColumns) {
   table.add_column("n", {"1", "100"}, Table::Align::right);
   table.add_column("name", {"a±", "longer"});
   table.add_column("x", {"", "y"});
-  EXPECT_EQ(table.lines(), (Strings{"  n  name    x", "───  ──────  ─", "  1  a±", "100  longer  y"}));
+  EXPECT_EQ(table.lines(),
+            (Strings{"  n  name    x", "───  ──────  ─", "  1  a±", "100  longer  y"}));
 }
 
 TEST(CliTable, CutsTheLastColumnToTheWidth) {

@@ -20,7 +20,8 @@ bool holds(const Lines& lines, const std::string& part) {
 
 Json two_objectives(std::size_t points) {
   Json front = {{"job", "zdt1-abc"}, {"status", "running"}, {"trials", 705}};
-  front["objectives"] = Json::parse(R"([{"name":"f1","goal":"minimize"},{"name":"acc","goal":"maximize"}])");
+  front["objectives"] =
+      Json::parse(R"([{"name":"f1","goal":"minimize"},{"name":"acc","goal":"maximize"}])");
   front["points"] = Json::array();
   for (std::size_t i = 0; i < points; ++i) {
     const double x = static_cast<double>((i * 7) % points) / 100;
@@ -57,12 +58,13 @@ TEST(CliCandidate, ManyParametersInTheirNaturalOrder) {
 }
 
 TEST(CliFront, ATableWithUncertainty) {
-  const Lines lines = front_view(
-      Json::parse(R"({"job":"j","status":"succeeded","trials":1500,
+  const Lines lines = front_view(Json::parse(R"({"job":"j","status":"succeeded","trials":1500,
         "objectives":[{"name":"fd","goal":"minimize"}],
-        "points":[{"trial":17,"candidate":{"x":0.5},"objectives":{"fd":{"value":0.412345,"stderr":0.0051}}}],
-        "recommended":{"name":"found","trial":1501,"estimates":{"fd":{"mean":0.3771,"stderr":0.0021}}}})"),
-      20, {});
+        "points":[{"trial":17,"candidate":{"x":0.5},"objectives":{"fd":{"value":0.412345,
+          "stderr":0.0051}}}],
+        "recommended":{"name":"found","trial":1501,"estimates":{"fd":{"mean":0.3771,
+          "stderr":0.0021}}}})"),
+                                 20, {});
   EXPECT_EQ(joined(lines),
             "j (succeeded): best point after 1,500 trials\n\n"
             "trial         fd (min)  candidate\n"
@@ -105,22 +107,26 @@ TEST(CliFront, ThePictureIsBesideOrBelowAndFits) {
 
 TEST(CliFront, TheRecommendedPointIsMarked) {
   Json front = two_objectives(9);
-  front["recommended"] =
-      Json::parse(R"({"name":"found","trial":3,"estimates":{"f1":{"mean":0.02},"acc":{"mean":0.02}}})");
+  front["recommended"] = Json::parse(
+      R"({"name":"found","trial":3,"estimates":{"f1":{"mean":0.02},"acc":{"mean":0.02}}})");
   EXPECT_TRUE(holds(front_view(front, 20, {160, true}), "◆"));
 }
 
 TEST(CliFront, NothingYet) {
-  EXPECT_EQ(joined(front_view(two_objectives(0), 20, {80, true})), "zdt1-abc: nothing measured yet\n");
+  EXPECT_EQ(joined(front_view(two_objectives(0), 20, {80, true})),
+            "zdt1-abc: nothing measured yet\n");
 }
 
 TEST(CliReport, RowsAgainstTheFirst) {
   const Json report = Json::parse(R"({"quantities":["fd","acc"],"rows":[
-    {"name":"found","estimates":{"fd":{"mean":0.3771,"stderr":0.0021},"acc":{"mean":0.91,"stderr":0.01}},
+    {"name":"found","estimates":{"fd":{"mean":0.3771,"stderr":0.0021},"acc":{"mean":0.91,
+      "stderr":0.01}},
      "difference":{"fd":{"mean":0},"acc":{"mean":0}}},
-    {"name":"best_ema","estimates":{"fd":{"mean":0.4203,"stderr":0.0023},"acc":{"mean":0.9,"stderr":0.01}},
+    {"name":"best_ema","estimates":{"fd":{"mean":0.4203,"stderr":0.0023},"acc":{"mean":0.9,
+      "stderr":0.01}},
      "difference":{"fd":{"mean":0.0432,"stderr":0.0011},"acc":{"mean":-0.01,"stderr":0.02}}},
-    {"name":"last","estimates":{"fd":{"mean":0.4763}},"difference":{"fd":{"mean":0.0992,"stderr":0.0011}}}]})");
+    {"name":"last","estimates":{"fd":{"mean":0.4763}},"difference":{"fd":{"mean":0.0992,
+      "stderr":0.0011}}}]})");
   const Json objectives = Json::parse(R"([{"name":"fd"},{"name":"acc","goal":"maximize"}])");
   EXPECT_EQ(joined(report_view(report, objectives)),
             "                       fd       minus found      acc (max)     minus found\n"
@@ -139,9 +145,12 @@ TEST(CliReport, NoRowsNoTable) {
 
 TEST(CliTrials, ReasonsStandInForCandidates) {
   const Lines lines = trials_view(Json::parse(R"([
-    {"number":1,"status":"ok","tag":"","candidate":{"x":1},"outcome":{"objectives":{"f":{"value":2}},"seconds":0.051}},
-    {"number":2,"status":"failed","tag":"","candidate":{"x":2},"outcome":{"reason":"out of\nmemory"}},
-    {"number":3,"status":"asked","tag":"","candidate":{"x":3}}])"), {});
+    {"number":1,"status":"ok","tag":"","candidate":{"x":1},
+      "outcome":{"objectives":{"f":{"value":2}},"seconds":0.051}},
+    {"number":2,"status":"failed","tag":"","candidate":{"x":2},
+      "outcome":{"reason":"out of\nmemory"}},
+    {"number":3,"status":"asked","tag":"","candidate":{"x":3}}])"),
+                                  {});
   EXPECT_EQ(joined(lines),
             "trial  status  f     time  candidate\n"
             "─────  ──────  ─  ───────  ─────────────\n"
@@ -155,9 +164,11 @@ TEST(CliJobs, OneLineEach) {
   const Lines lines = jobs_view(Json::parse(R"({"jobs":[
     {"id":"a-1","status":"running","create_time":"2024-11-23T18:31:02.123Z",
      "progress":{"told":5,"budget_trials":1000,"front_size":3}},
-    {"id":"b-2","status":"failed","create_time":"2024-11-22T18:31:02.123Z","progress":{"told":0,"budget_trials":10},
+    {"id":"b-2","status":"failed","create_time":"2024-11-22T18:31:02.123Z","progress":{"told":0,
+      "budget_trials":10},
      "conditions":[{"type":"Healthy","status":false,"message":"the evaluator exits at once"}]}],
-    "unreadable":[{"id":"c-3","message":"event 7 is damaged"}]})"), {});
+    "unreadable":[{"id":"c-3","message":"event 7 is damaged"}]})"),
+                                {});
   EXPECT_EQ(joined(lines),
             "job  status    trials  created (UTC)        result\n"
             "───  ───────  ───────  ───────────────────  ───────────────────────────\n"
@@ -169,8 +180,10 @@ TEST(CliJobs, OneLineEach) {
 
 TEST(CliJob, InFull) {
   const Lines lines = job_view(Json::parse(R"({"id":"a-1","status":"paused","status_reason":"lunch",
-    "spec":{"optimizer":{"name":"lcsc","revision":2,"params":{"search":"cma_es"}},"evaluator":"digits",
-      "space":[{"name":"alpha","type":"affine","size":42},{"name":"lr","type":"real","low":0.001,"high":1,"log":true}],
+    "spec":{"optimizer":{"name":"lcsc","revision":2,"params":{"search":"cma_es"}},
+      "evaluator":"digits",
+      "space":[{"name":"alpha","type":"affine","size":42},{"name":"lr","type":"real","low":0.001,
+        "high":1,"log":true}],
       "objectives":[{"name":"fd","goal":"minimize"}],"seed":7},
     "progress":{"told":5,"ok":4,"failed":1,"in_flight":2,"budget_trials":1000},
     "conditions":[{"type":"Healthy","status":false,"message":"no evaluator"}],"report":null})"));
@@ -183,13 +196,18 @@ TEST(CliJob, InFull) {
 }
 
 TEST(CliOptimizer, ParametersWithDefaultRangeAndMeaning) {
-  const Lines lines = optimizer_view(Json::parse(R"({"name":"lcsc","revision":1,"summary":"It searches.",
+  const Lines lines =
+      optimizer_view(Json::parse(R"({"name":"lcsc","revision":1,"summary":"It searches.",
     "source":"A paper","params_schema":{"properties":{
-      "population":{"description":"members kept","default":40,"type":"integer","minimum":2,"maximum":100},
-      "search":{"description":"which way","default":"steady_state","type":"string","enum":["steady_state","cma_es"]},
+      "population":{"description":"members kept","default":40,"type":"integer","minimum":2,
+        "maximum":100},
+      "search":{"description":"which way","default":"steady_state","type":"string",
+        "enum":["steady_state","cma_es"]},
       "step":{"description":"first step","default":0.5,"type":"number","minimum":0},
-      "seeds":{"description":"rates","default":[],"type":"array","items":{"type":"number","maximum":1}},
-      "trace":{"description":"say more","default":false,"type":"boolean"}}}})"), {});
+      "seeds":{"description":"rates","default":[],"type":"array","items":{"type":"number",
+        "maximum":1}},
+      "trace":{"description":"say more","default":false,"type":"boolean"}}}})"),
+                     {});
   EXPECT_EQ(joined(lines),
             "lcsc, revision 1\n"
             "  It searches.\n"
@@ -214,10 +232,12 @@ TEST(CliOptimizers, LongSummariesAreBroken) {
 }
 
 TEST(CliEvaluators, ShowHowBusyTheyAre) {
-  EXPECT_TRUE(holds(evaluators_view(Json::parse(
-      R"([{"name":"digits","summary":"S","slots":4,"busy":1,"queued":3,"objectives":[{"name":"acc","goal":"maximize"}]}])"),
-                                    {}),
-                    "digits      1/4       3  maximize acc  S"));
+  EXPECT_TRUE(
+      holds(evaluators_view(Json::parse(
+                                R"([{"name":"digits","summary":"S","slots":4,"busy":1,"queued":3,
+                "objectives":[{"name":"acc","goal":"maximize"}]}])"),
+                            {}),
+            "digits      1/4       3  maximize acc  S"));
 }
 
 }  // namespace

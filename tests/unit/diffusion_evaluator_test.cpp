@@ -184,8 +184,7 @@ TEST_F(DiffusionEvaluatorTest, DeclaresItsSpaceAndObjectives) {
   ASSERT_EQ(description.space->size(), 1U);
   const Parameter& alpha = description.space->front();
   EXPECT_EQ(alpha.name, "alpha");
-  EXPECT_EQ(alpha.labels,
-            (std::vector<std::string>{"step-1", "step-2", "step-3", "ema-0.9"}));
+  EXPECT_EQ(alpha.labels, (std::vector<std::string>{"step-1", "step-2", "step-3", "ema-0.9"}));
   EXPECT_EQ(alpha.positions, (std::vector<std::optional<double>>{1.0, 2.0, 3.0, std::nullopt}));
   EXPECT_EQ(alpha.reference(), 2U);
   EXPECT_TRUE(SearchSpace::make(*description.space));
@@ -290,9 +289,9 @@ TEST_F(DiffusionEvaluatorTest, OverflowIsInfeasibleAndLeavesOthersAlone) {
   const auto evaluator = create({{"slots", std::int64_t{8}}});
   ASSERT_TRUE(evaluator) << evaluator.error().text();
   const auto alone = evaluate(**evaluator, {{.point = {0.1, 0.1, 0.1}}});
-  const auto outcomes = evaluate(**evaluator, {{.point = {1e30, -1e30, 0}},
-                                               {.point = {0.1, 0.1, 0.1}},
-                                               {.point = {1e300, 0, 0}}});
+  const auto outcomes =
+      evaluate(**evaluator,
+               {{.point = {1e30, -1e30, 0}}, {.point = {0.1, 0.1, 0.1}}, {.point = {1e300, 0, 0}}});
   for (const std::size_t i : {0, 2}) {
     EXPECT_EQ(outcomes[i].status, TrialStatus::infeasible);
     EXPECT_TRUE(contains(outcomes[i].reason, "not finite"));
@@ -350,7 +349,8 @@ TEST_F(DiffusionEvaluatorTest, RefusesBadConfigurations) {
   EXPECT_TRUE(contains(refusal({{"model", std::string()}}), "/model"));
   EXPECT_TRUE(contains(refusal({{"model", std::string("none.json")}}), "none.json: no such file"));
   EXPECT_TRUE(contains(refusal({{"steps", std::int64_t{0}}}), "/steps"));
-  EXPECT_TRUE(contains(refusal({{"steps", std::int64_t{101}}}), "/steps: must lie between 1 and 100"));
+  EXPECT_TRUE(
+      contains(refusal({{"steps", std::int64_t{101}}}), "/steps: must lie between 1 and 100"));
   EXPECT_TRUE(contains(refusal({{"samples", std::int64_t{1}}}), "/samples"));
   EXPECT_TRUE(contains(refusal({{"step", std::int64_t{1}}}), "/step"));
 }
@@ -393,7 +393,9 @@ TEST_F(DiffusionEvaluatorTest, NamesTheCheckpointThatDiffers) {
     return refusal();
   };
   Rng rng(1);
-  const std::string shape = with([&](StoredTensors& t) { t["1.1.w"] = float_tensor({6, 12}, rng, 1); });
+  const std::string shape = with([&](StoredTensors& t) {
+    t["1.1.w"] = float_tensor({6, 12}, rng, 1);
+  });
   EXPECT_TRUE(contains(shape, "step-2.safetensors: tensor \"1.1.w\" has shape [6, 12], in "));
   EXPECT_TRUE(contains(shape, "step-1.safetensors it is [12, 6]"));
   EXPECT_TRUE(contains(with([](StoredTensors& t) { t.erase("cls"); }),
@@ -424,11 +426,10 @@ TEST_F(DiffusionEvaluatorTest, NamesWhatIsWrongWithFeaturesAndReferences) {
   Rng rng(1);
   write_safetensors(directory_ / "features.safetensors", {{"f1.w", float_tensor({7, 6}, rng, 1)}});
   EXPECT_TRUE(contains(refusal(), "features.safetensors: a tensor \"f1.w\" of shape [n, 5]"));
-  write_safetensors(directory_ / "features.safetensors",
-                    {{"f1.w", float_tensor({7, 5}, rng, 1)},
-                     {"f1.b", float_tensor({7}, rng, 1)},
-                     {"f2.w", float_tensor({3, 7}, rng, 1)},
-                     {"f2.b", float_tensor({3}, rng, 1)}});
+  write_safetensors(directory_ / "features.safetensors", {{"f1.w", float_tensor({7, 5}, rng, 1)},
+                                                          {"f1.b", float_tensor({7}, rng, 1)},
+                                                          {"f2.w", float_tensor({3, 7}, rng, 1)},
+                                                          {"f2.b", float_tensor({3}, rng, 1)}});
   write_safetensors(directory_ / "reference.safetensors",
                     {{"a.images", {"U8", {2, 5}, std::string(10, '\1')}}});
   EXPECT_TRUE(contains(refusal(), "reference.safetensors: a U8 tensor \"b.images\""));

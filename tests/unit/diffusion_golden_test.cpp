@@ -84,7 +84,8 @@ class DiffusionGoldenTest : public testing::Test {
     double worst = 0;
     for (std::size_t i = 0; i < 16; ++i) {
       for (std::size_t j = 0; j < columns; ++j) {
-        worst = std::max(worst, std::abs(double{tile[j * tile_lanes + i]} - expected[i * columns + j]));
+        worst =
+            std::max(worst, std::abs(double{tile[j * tile_lanes + i]} - expected[i * columns + j]));
       }
     }
     EXPECT_LT(worst, tolerance) << name;

@@ -95,8 +95,8 @@ TEST_P(KernelTest, ActivationsKeepInfinitiesBoundedAndNanVisible) {
 }
 
 TEST_P(KernelTest, LinearMatchesDoubleForOddSizes) {
-  for (const auto& [outputs, inputs] : {std::pair<std::size_t, std::size_t>{1, 1}, {7, 3}, {8, 64},
-                                        {9, 65}, {128, 64}}) {
+  for (const auto& [outputs, inputs] :
+       {std::pair<std::size_t, std::size_t>{1, 1}, {7, 3}, {8, 64}, {9, 65}, {128, 64}}) {
     const auto weights = random_values(outputs * inputs, 1);
     const auto bias = random_values(outputs, 2);
     const auto input = random_values(inputs * tile_lanes, 3);
@@ -139,8 +139,8 @@ TEST_P(KernelTest, NormalizeMatchesDouble) {
       }
       for (std::size_t r = 0; r < rows; ++r) {
         const std::size_t at = r * tile_lanes + lane;
-        const double exact = (input[at] - mean) / std::sqrt(variance + 1e-5) * scale[r] +
-                             shift[r] + (added != nullptr ? added[at] : 0);
+        const double exact = (input[at] - mean) / std::sqrt(variance + 1e-5) * scale[r] + shift[r] +
+                             (added != nullptr ? added[at] : 0);
         ASSERT_NEAR(output[at], exact, 1e-5);
       }
     }
@@ -197,12 +197,12 @@ TEST_P(KernelTest, MergeMatchesDoubleAndDoesNotDependOnTheBatch) {
   Rng rng(12);
   for (std::size_t i = 0; i < halves.size(); ++i) {
     // Halves of magnitude 2^-15 .. 2: exponent 0 .. 15 covers subnormals too.
-    halves[i] = static_cast<std::uint16_t>(rng.below(16) << 10 | rng.below(1024) |
-                                           rng.below(2) << 15);
+    halves[i] =
+        static_cast<std::uint16_t>(rng.below(16) << 10 | rng.below(1024) | rng.below(2) << 15);
     const int exponent = halves[i] >> 10 & 31;
     const int fraction = halves[i] & 1023;
-    const double magnitude = exponent == 0 ? std::ldexp(fraction, -24)
-                                           : std::ldexp(1024 + fraction, exponent - 25);
+    const double magnitude =
+        exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
     floats[i] = static_cast<float>((halves[i] & 0x8000) != 0 ? -magnitude : magnitude);
   }
   std::vector<float> coefficients(candidates * sources);

@@ -105,8 +105,8 @@ TEST_F(SafetensorsTest, RefusesHostileHeaders) {
   EXPECT_TRUE(contains(refusal("[]", 0), "start with '{'"));
   EXPECT_TRUE(contains(refusal(R"({"a":1})", 0), "\"a\": its header entry is not an object"));
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,8]}", 8), "header"));
-  EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,8]},\"a\":{" + entry + "[0,8]}}", 8),
-                       "header"));
+  EXPECT_TRUE(
+      contains(refusal("{\"a\":{" + entry + "[0,8]},\"a\":{" + entry + "[0,8]}}", 8), "header"));
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,9]}}", 9), "needs 8 bytes"));
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[8,0]}}", 8), "not a byte range"));
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,8.0]}}", 8), "not a byte range"));
@@ -114,25 +114,24 @@ TEST_F(SafetensorsTest, RefusesHostileHeaders) {
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,16]}}", 8), "the data has 8"));
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,8],\"x\":1}}", 8), "unknown header field"));
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,8]}}", 9), "after the last tensor"));
-  EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[4,12]}}", 12),
-                       "\"a\": unclaimed bytes before it"));
+  EXPECT_TRUE(
+      contains(refusal("{\"a\":{" + entry + "[4,12]}}", 12), "\"a\": unclaimed bytes before it"));
   EXPECT_TRUE(contains(refusal("{\"a\":{" + entry + "[0,8]},\"b\":{" + entry + "[4,12]}}", 12),
                        "\"b\": its bytes overlap"));
-  EXPECT_TRUE(contains(
-      refusal(R"({"a":{"dtype":"F7","shape":[2],"data_offsets":[0,8]}})", 8), "unknown dtype"));
+  EXPECT_TRUE(contains(refusal(R"({"a":{"dtype":"F7","shape":[2],"data_offsets":[0,8]}})", 8),
+                       "unknown dtype"));
   EXPECT_TRUE(contains(refusal(R"({"a":{"shape":[2],"data_offsets":[0,8]}})", 8), "no dtype"));
   EXPECT_TRUE(contains(refusal(R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", 8), "no shape"));
   EXPECT_TRUE(contains(refusal(R"({"a":{"dtype":"F32","shape":[2]}})", 8), "no data_offsets"));
   EXPECT_TRUE(contains(
       refusal(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0),
       "overflows"));
-  EXPECT_TRUE(contains(
-      refusal(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,8]}})", 8), "not a whole"));
-  EXPECT_TRUE(contains(
-      refusal(R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],)"
-              R"("data_offsets":[0,1]}})",
-              1),
-      "more than 16 dimensions"));
+  EXPECT_TRUE(contains(refusal(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,8]}})", 8),
+                       "not a whole"));
+  EXPECT_TRUE(contains(refusal(R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],)"
+                               R"("data_offsets":[0,1]}})",
+                               1),
+                       "more than 16 dimensions"));
   EXPECT_TRUE(contains(refusal(R"({"__metadata__":{"a":1}})", 0), "is not a string"));
   EXPECT_TRUE(contains(refusal(R"({"__metadata__":1})", 0), "__metadata__ is not an object"));
   EXPECT_TRUE(contains(refusal("{\"a\":" + std::string(50'000, '['), 0), "header"));
@@ -140,8 +139,8 @@ TEST_F(SafetensorsTest, RefusesHostileHeaders) {
 }
 
 TEST_F(SafetensorsTest, RefusesImpossibleHeaderLengths) {
-  for (const std::uint64_t length : {std::uint64_t{3}, std::uint64_t{100'000'001},
-                                     std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
+  for (const std::uint64_t length :
+       {std::uint64_t{3}, std::uint64_t{100'000'001}, std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
     std::string bytes;
     for (int i = 0; i < 8; ++i) bytes += static_cast<char>(length >> (8 * i) & 0xFF);
     const auto file = open_bytes(bytes + "{}");

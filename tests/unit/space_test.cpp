@@ -60,8 +60,8 @@ INSTANTIATE_TEST_SUITE_P(
                  {{.name = "c", .type = ParameterType::categorical, .choices = {"a", "a"}}},
                  "/space/0/choices/1"},
         BadSpace{"one coefficient", {affine("alpha", 1)}, "/space/0/size"}),
-    [](const auto& info) {
-      std::string name = info.param.what;
+    [](const auto& instance) {
+      std::string name = instance.param.what;
       for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
       return name;
     });

@@ -1,0 +1,340 @@
+// The pure parts of the REST API: texts, queries, problems, views, metrics.
+#include "daemon/rest/views.hpp"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "daemon/rest/front_view.hpp"
+#include "daemon/rest/history_view.hpp"
+#include "daemon/rest/json_text.hpp"
+#include "daemon/rest/metrics.hpp"
+#include "daemon/rest/problem.hpp"
+#include "daemon/rest/query.hpp"
+#include "daemon/rest/sha256.hpp"
+
+namespace paretod {
+namespace {
+
+using nlohmann::json;
+
+TEST(TimeText, IsRfc3339WithMilliseconds) {
+  EXPECT_EQ(time_text(0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(time_text(1'709'210'096'007), "2024-02-29T12:34:56.007Z");
+  EXPECT_EQ(time_text(-1), "1969-12-31T23:59:59.999Z");
+}
+
+TEST(JsonText, RepairsWhatIsNotUtf8) {
+  EXPECT_EQ(to_text(json{{"reason", "bad \xff byte"}}), "{\"reason\":\"bad \xef\xbf\xbd byte\"}\n");
+}
+
+// FIPS 180-4 examples.
+TEST(Sha256Digest, MatchesTheStandardsExamples) {
+  EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(sha256_hex(std::string(1'000'000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(Sha256Digest, ComparesWholeDigests) {
+  Sha256 other = sha256("token");
+  EXPECT_TRUE(same_digest(other, sha256("token")));
+  other[31] ^= 1;
+  EXPECT_FALSE(same_digest(other, sha256("token")));
+}
+
+std::vector<std::string> pointers(const Error& error) {
+  std::vector<std::string> found;
+  for (const Problem& problem : error.problems) found.push_back(problem.pointer);
+  return found;
+}
+
+TEST(Query, ReadsWhatIsDeclared) {
+  std::vector<QueryField> fields = page_fields();
+  fields.push_back(QueryField::choice("format", "", {"json", "csv"}));
+  const auto query =
+      read_query(fields, {{"page_size", "7"}, {"format", "csv"}, {"page_token", "x.y"}});
+  ASSERT_TRUE(query.ok());
+  EXPECT_EQ(query->integer("page_size", 1), 7);
+  EXPECT_EQ(query->text("format"), "csv");
+  EXPECT_EQ(query->text("page_token"), "x.y");
+  EXPECT_FALSE(query->text("absent"));
+  EXPECT_EQ(query->integer("absent", 5), 5);
+}
+
+TEST(Query, ClampsPageSizes) {
+  for (const std::string size : {"500", "501", "99999999999999999999999"}) {
+    const auto query = read_query(page_fields(), {{"page_size", size}});
+    ASSERT_TRUE(query.ok()) << size;
+    EXPECT_EQ(query->integer("page_size", 1), 500);
+  }
+}
+
+TEST(Query, NamesEveryProblem) {
+  const std::vector<QueryField> fields = {QueryField::integer("limit", "", 1, 10),
+                                          QueryField::choice("format", "", {"json", "csv"}),
+                                          QueryField::text("after", "")};
+  for (const std::string bad : {"0", "11", "-1", "+1", "1.5", " 1", "0x1", "", "one"}) {
+    const auto query = read_query(fields, {{"limit", bad}});
+    ASSERT_FALSE(query.ok()) << bad;
+    EXPECT_EQ(pointers(query.error()), std::vector<std::string>{"/query/limit"}) << bad;
+  }
+  const auto query = read_query(
+      fields, {{"format", "xml"}, {"limits", "1"}, {"limit", "2"}, {"limit", "3"}, {"after", ""}});
+  ASSERT_FALSE(query.ok());
+  EXPECT_EQ(pointers(query.error()),
+            (std::vector<std::string>{"/query/format", "/query/limits", "/query/limit",
+                                      "/query/after"}));
+  EXPECT_NE(query.error().message.find("limits"), std::string::npos);
+}
+
+TEST(Problem, HasOneStatusPerKind) {
+  const std::vector<std::pair<ErrorKind, int>> expected = {
+      {ErrorKind::invalid, 422},     {ErrorKind::not_found, 404}, {ErrorKind::conflict, 409},
+      {ErrorKind::unavailable, 503}, {ErrorKind::denied, 403},    {ErrorKind::exhausted, 429},
+      {ErrorKind::corrupt, 500},     {ErrorKind::internal, 500}};
+  for (const auto& [kind, status] : expected) {
+    const HttpResponse response = problem_response(Error{kind, "why", {{"/a", "bad"}}});
+    EXPECT_EQ(response.status, status);
+    EXPECT_EQ(response.content_type, "application/problem+json");
+    const json document = json::parse(response.body);
+    EXPECT_EQ(document["status"], status);
+    EXPECT_EQ(document["detail"], "why");
+    EXPECT_EQ(document["type"].get<std::string>().rfind("/problems/", 0), 0U);
+    EXPECT_EQ(document["problems"], json::parse(R"([{"pointer":"/a","message":"bad"}])"));
+    const bool retry = status == 503 || status == 429;
+    EXPECT_EQ(response.headers.size(), retry ? 1U : 0U);
+  }
+}
+
+TEST(Problem, LeavesOtherKindsTheirType) {
+  const Error conflict{ErrorKind::conflict, "no"};
+  EXPECT_EQ(problem_response(conflict, problem_types::invalid_spec).status, 409);
+  EXPECT_EQ(problem_response(invalid("no"), problem_types::malformed_json).status, 400);
+}
+
+TEST(Spread, KeepsBothEnds) {
+  EXPECT_EQ(spread(0, 5), std::vector<std::size_t>{});
+  EXPECT_EQ(spread(3, 5), (std::vector<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(spread(101, 3), (std::vector<std::size_t>{0, 50, 100}));
+  EXPECT_EQ(spread(10, 1), std::vector<std::size_t>{0});
+}
+
+struct SmallJob {
+  JobSpec spec;
+  JobSnapshot snapshot;
+
+  SmallJob() {
+    spec.name = "small";
+    Parameter x;
+    x.name = "x";
+    spec.space = std::move(*SearchSpace::make({x}));
+    spec.objectives = {{"f", Goal::minimize}, {"acc", Goal::maximize}};
+    spec.optimizer = "random";
+    spec.evaluator = "test";
+    snapshot.id = "small-1";
+    snapshot.status = JobStatus::running;
+    snapshot.spec = &spec;
+    snapshot.running_ms = 10'000;
+    snapshot.budget.trials = 100;
+    snapshot.asked = 22;
+    snapshot.told = 20;
+    snapshot.in_flight = 2;
+    snapshot.counts = {17, 1, 2, 0};
+  }
+};
+
+TEST(JobView, ShowsProgress) {
+  const SmallJob job;
+  const json progress = job_view(job.snapshot)["progress"];
+  EXPECT_EQ(progress["told"], 20);
+  EXPECT_EQ(progress["ok"], 17);
+  EXPECT_EQ(progress["infeasible"], 1);
+  EXPECT_EQ(progress["failed"], 2);
+  EXPECT_EQ(progress["trials_per_second"], 2.0);
+  EXPECT_EQ(progress["seconds_left"], 40.0);
+  EXPECT_TRUE(progress["best"].is_null());
+  EXPECT_TRUE(progress["hypervolume"].is_null());
+}
+
+TEST(JobView, TimeLeftEndsWithTheWallBudgetAndWithTheRun) {
+  SmallJob job;
+  job.snapshot.budget.wall_s = 15;
+  EXPECT_EQ(job_view(job.snapshot)["progress"]["seconds_left"], 5.0);
+  job.snapshot.budget.wall_s = 5;
+  EXPECT_EQ(job_view(job.snapshot)["progress"]["seconds_left"], 0.0);
+  job.snapshot.status = JobStatus::paused;
+  EXPECT_TRUE(job_view(job.snapshot)["progress"]["seconds_left"].is_null());
+}
+
+TEST(JobView, ShowsAnExtendedBudgetThatIsAlreadySpent) {
+  SmallJob job;
+  job.snapshot.budget.trials = 5;
+  EXPECT_EQ(job_view(job.snapshot)["progress"]["seconds_left"], 0.0);
+}
+
+TEST(JobView, SummaryLacksSpecAndReport) {
+  const SmallJob job;
+  const json full = job_view(job.snapshot);
+  const json summary = job_summary(job.snapshot);
+  EXPECT_EQ(full["spec"]["name"], "small");
+  EXPECT_TRUE(full["report"].is_null());
+  EXPECT_FALSE(summary.contains("spec"));
+  EXPECT_FALSE(summary.contains("report"));
+  EXPECT_EQ(summary["id"], "small-1");
+}
+
+TEST(JobView, SaysWhatAJobSuffersFrom) {
+  SmallJob job;
+  json condition = job_view(job.snapshot)["conditions"][0];
+  EXPECT_EQ(condition["status"], true);
+  EXPECT_EQ(condition["reason"], "Running");
+  job.snapshot.trouble = "evaluator \"x\" is not configured here";
+  condition = job_view(job.snapshot)["conditions"][0];
+  EXPECT_EQ(condition["status"], false);
+  EXPECT_EQ(condition["message"], job.snapshot.trouble);
+  job.snapshot.trouble.clear();
+  job.snapshot.status = JobStatus::diverged;
+  EXPECT_EQ(job_view(job.snapshot)["conditions"][0]["status"], false);
+}
+
+TEST(JobView, GivesHypervolumeInTheUsersSign) {
+  SmallJob job;
+  job.snapshot.hypervolume = Hypervolume{2.5, {4, 0.25}};
+  const json volume = job_view(job.snapshot)["progress"]["hypervolume"];
+  EXPECT_EQ(volume["value"], 2.5);
+  EXPECT_EQ(volume["reference_point"], json::parse(R"({"f":4.0,"acc":0.25})"));
+}
+
+TEST(EventView, ShowsLimitsThatChanged) {
+  const SmallJob job;
+  const json view = event_view({1000, ExtendedEvent{.trials = 7, .wall_s = {}, .parallelism = 3,
+                                                    .reason = "asked"}},
+                               job.spec);
+  EXPECT_EQ(view, json::parse(R"({"budget":{"trials":7},"parallelism":3,"reason":"asked",
+                                  "time":"1970-01-01T00:00:01.000Z"})"));
+}
+
+// ---- history -----------------------------------------------------------------------------------
+
+std::vector<HistorySample> samples(const std::vector<std::vector<double>>& objectives) {
+  std::vector<HistorySample> list;
+  for (std::size_t i = 0; i < objectives.size(); ++i) {
+    list.push_back({i + 1, i + 1, static_cast<std::int64_t>(1000 * (i + 1)), i, objectives[i]});
+  }
+  return list;
+}
+
+TEST(History, OfOneObjectiveHasARowPerImprovementAndTheLast) {
+  const json view = history_view(samples({{5}, {7}, {3}, {4}, {1}, {2}}), {{"f"}}, 0, true, 200);
+  std::vector<std::pair<int, double>> rows;
+  for (const json& row : view["history"]) rows.emplace_back(row["trial"], row["best"]["f"]);
+  EXPECT_EQ(rows, (std::vector<std::pair<int, double>>{{1, 5}, {3, 3}, {5, 1}, {6, 1}}));
+  EXPECT_EQ(view["history"][1]["seconds"], 3.0);
+}
+
+TEST(History, OfAMaximisedObjectiveHasTheUsersSign) {
+  const json view =
+      history_view(samples({{-5}, {-7}}), {{"acc", Goal::maximize}}, 0, true, 200);
+  EXPECT_EQ(view["history"][1]["best"]["acc"], 7.0);
+}
+
+TEST(History, PoolsReplicates) {
+  auto list = samples({{1}, {5}, {3}});
+  list[2].point_key = list[0].point_key;  // mean 2
+  const json view = history_view(list, {{"f"}}, 0, true, 200);
+  EXPECT_EQ(view["history"].back()["best"]["f"], 2.0);
+}
+
+TEST(History, IsThinnedWithBothEnds) {
+  std::vector<std::vector<double>> falling;
+  for (int i = 0; i < 1000; ++i) falling.push_back({1000.0 - i});
+  const json view = history_view(samples(falling), {{"f"}}, 0, true, 10);
+  ASSERT_EQ(view["history"].size(), 10U);
+  EXPECT_EQ(view["history"].front()["trial"], 1);
+  EXPECT_EQ(view["history"].back()["trial"], 1000);
+}
+
+TEST(History, OfSeveralObjectivesGrowsInHypervolume) {
+  std::vector<std::vector<double>> points(20, {10, 10});
+  points.push_back({5, 5});
+  points.push_back({2, 8});
+  const json view = history_view(samples(points), {{"a"}, {"b"}}, 0, false, 100);
+  EXPECT_EQ(view["reference_point"], json::parse(R"({"a":10.0,"b":10.0})"));
+  ASSERT_EQ(view["history"].size(), 22U);
+  EXPECT_EQ(view["history"][19]["hypervolume"], 0.0);
+  EXPECT_EQ(view["history"][20]["hypervolume"], 25.0);
+  EXPECT_EQ(view["history"][21]["hypervolume"], 31.0);
+  EXPECT_EQ(view["history"][21]["front_size"], 2);
+}
+
+TEST(History, FrontLosesAPointThatProvesWorse) {
+  std::vector<std::vector<double>> points(20, {10, 10});
+  points.push_back({1, 1});
+  points.push_back({5, 5});
+  points.push_back({17, 17});  // again the point at (1, 1): mean (9, 9)
+  auto list = samples(points);
+  list[22].point_key = list[20].point_key;
+  const json view = history_view(list, {{"a"}, {"b"}}, 0, false, 100);
+  EXPECT_EQ(view["history"][21]["hypervolume"], 81.0);
+  EXPECT_EQ(view["history"][22]["hypervolume"], 25.0);
+}
+
+TEST(History, HasNoReferencePointBeforeTwentyTrials) {
+  const json view = history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, 0, false, 100);
+  EXPECT_TRUE(view["reference_point"].is_null());
+  EXPECT_TRUE(view["history"][1]["hypervolume"].is_null());
+  EXPECT_FALSE(history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, 0, true,
+                            100)["reference_point"]
+                   .is_null());
+}
+
+TEST(History, OfNothingIsEmpty) {
+  EXPECT_TRUE(history_view({}, {{"a"}}, 0, true, 100)["history"].empty());
+  EXPECT_TRUE(history_view({}, {{"a"}, {"b"}}, 0, true, 100)["history"].empty());
+}
+
+TEST(HypervolumeInPassing, IsRefusedForLargeFrontsOfManyObjectives) {
+  std::vector<std::vector<double>> front(400, {0.5, 0.5, 0.5});
+  EXPECT_FALSE(affordable_hypervolume(front, {1, 1, 1}));
+  front.resize(1);
+  EXPECT_EQ(affordable_hypervolume(front, {1, 1, 1}), 0.125);
+}
+
+// ---- metrics -----------------------------------------------------------------------------------
+
+TEST(Metrics, EscapesLabelsAndHelp) {
+  MetricsText text;
+  text.gauge("m", "one\\two\nthree");
+  text.sample(1.5, {{"a", "quo\"te"}, {"b", "back\\slash\nline"}});
+  text.sample(2);
+  EXPECT_EQ(text.take(),
+            "# HELP m one\\\\two\\nthree\n# TYPE m gauge\n"
+            "m{a=\"quo\\\"te\",b=\"back\\\\slash\\nline\"} 1.5\nm 2\n");
+}
+
+TEST(Metrics, CountsByStatus) {
+  MetricsInput input;
+  input.jobs[static_cast<std::size_t>(JobStatus::paused)] = 3;
+  input.trials[static_cast<std::size_t>(TrialStatus::failed)] = 4;
+  input.lanes = {{.evaluator = "zdt1", .slots = 2, .busy = 1, .queued = 5, .completed = 9,
+                  .retried = 1}};
+  input.http.responses = {0, 10, 0, 2, 1};
+  input.durability = "strict";
+  const std::string text = metrics_text(input);
+  for (const std::string line :
+       {"paretod_jobs{status=\"paused\"} 3\n", "paretod_trials{status=\"failed\"} 4\n",
+        "paretod_evaluator_busy{evaluator=\"zdt1\"} 1\n",
+        "paretod_evaluator_queued{evaluator=\"zdt1\"} 5\n",
+        "paretod_http_responses_total{class=\"4xx\"} 2\n",
+        "paretod_store_info{durability=\"strict\"} 1\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+  }
+}
+
+TEST(Metrics, KnowsItsMemory) { EXPECT_GT(resident_bytes(), 100'000U); }
+
+}  // namespace
+}  // namespace paretod
