@@ -1,9 +1,13 @@
 // The one place that wires: the command line gets the two verbs that run inside this process.
 
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 #include "daemon/cli/cli.hpp"
 #include "daemon/jobs/offline_replay.hpp"
@@ -37,9 +41,19 @@ int replay(const std::string& file) {
   return 0;
 }
 
+/// Waiting OpenMP threads spin by default, which on a shared machine takes the processor from
+/// those that compute.  libgomp reads its environment before main(), so changing it means starting
+/// again.
+void make_openmp_wait_passively(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  execv("/proc/self/exe", argv);  // returns only if it fails, and then we go on as we are
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "serve") make_openmp_wait_passively(argv);
   return paretod::cli_main(argc, argv,
                            {.version = std::string(paretod::build_version()),
                             .serve = paretod::serve,

@@ -1,37 +1,11 @@
 #include "daemon/store_setup.hpp"
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 
+#include "daemon/store/instance_file.hpp"
+
 namespace paretod {
-namespace {
-
-namespace fs = std::filesystem;
-
-std::optional<std::string> first_line(const fs::path& file) {
-  std::ifstream in(file);
-  std::string line;
-  if (!std::getline(in, line) || line.empty()) return std::nullopt;
-  return line;
-}
-
-/// Redis and the state directory must know each other: see RedisBackend::check_instance.
-Result<void> check_instance(RedisBackend& backend, const fs::path& state) {
-  const fs::path file = state / "instance";
-  const auto known = first_line(file);
-  auto instance = backend.check_instance(known);
-  if (!instance) return instance.error();
-  if (known) return {};
-  std::ofstream out(file);
-  out << *instance << '\n';
-  out.flush();
-  if (!out) return Error{ErrorKind::unavailable, "cannot write " + file.string()};
-  return {};
-}
-
-}  // namespace
-
 Health OpenStore::health() const {
   if (server) {
     if (Health health = server->health(); !health.ok) return health;
@@ -41,7 +15,7 @@ Health OpenStore::health() const {
 
 Result<OpenStore> open_store(const DaemonConfig& config, Logger& logger) {
   std::error_code failed;
-  fs::create_directories(config.state_directory, failed);
+  std::filesystem::create_directories(config.state_directory, failed);
   if (failed) {
     return Error{ErrorKind::denied, "cannot make the state directory " + config.state_directory +
                                         ": " + failed.message() +
@@ -64,6 +38,7 @@ Result<OpenStore> open_store(const DaemonConfig& config, Logger& logger) {
     if (!server) return server.error();
     store.server = std::move(*server);
     options.address = store.server->address();
+    options.declared_durability = "strict";  // we wrote its configuration
   } else {
     auto address = parse_redis_url(config.redis_url);
     if (!address) return address.error();
@@ -72,7 +47,7 @@ Result<OpenStore> open_store(const DaemonConfig& config, Logger& logger) {
   auto backend = RedisBackend::connect(std::move(options));
   if (!backend) return backend.error();
   store.backend = std::move(*backend);
-  if (auto checked = check_instance(*store.backend, config.state_directory); !checked) {
+  if (auto checked = check_instance_file(*store.backend, config.state_directory); !checked) {
     return checked.error();
   }
   return store;

@@ -6,7 +6,7 @@
 #include "adapters/redis/embedded_redis.hpp"
 #include "daemon/config.hpp"
 #include "daemon/logger.hpp"
-#include "adapters/redis/redis_backend.hpp"
+#include "daemon/store/redis_backend.hpp"
 
 namespace paretod {
 

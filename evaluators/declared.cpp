@@ -79,7 +79,8 @@ Problems check_space(const std::vector<Parameter>& declared, const std::vector<P
   }
   for (const Parameter& parameter : declared) {
     if (find_named(asked, parameter.name) == nullptr) {
-      problems.push_back({"/space", "the evaluator needs the parameter \"" + parameter.name + "\""});
+      problems.push_back(
+          {"/space", "the evaluator needs the parameter \"" + parameter.name + "\""});
     }
   }
   return problems;

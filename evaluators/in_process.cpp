@@ -62,9 +62,10 @@ void InProcessEvaluator::work() {
     ready_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
     --idle_;
     if (stopping_) return;
-    requests.clear();
-    replies.clear();
-    while (!queue_.empty() && requests.size() < batch_) {
+    // A fair share, so that no thread idles while another holds a long batch.
+    const std::size_t share =
+        std::min(batch_, (queue_.size() + thread_count_ - 1) / thread_count_);
+    while (requests.size() < share) {
       requests.push_back(std::move(queue_.front().request));
       replies.push_back(std::move(queue_.front().reply));
       queue_.pop_front();
@@ -77,12 +78,17 @@ void InProcessEvaluator::work() {
       outcomes = evaluate_batch(requests);
     } catch (const std::exception& error) {
       outcomes.assign(requests.size(), Outcome::failure(TrialStatus::failed, error.what()));
+    } catch (...) {
+      outcomes.assign(requests.size(),
+                      Outcome::failure(TrialStatus::failed, "the evaluator threw"));
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     for (std::size_t i = 0; i < requests.size(); ++i) {
       outcomes[i].seconds = elapsed.count() / static_cast<double>(requests.size());
       (*replies[i])({requests[i].ticket, ReplyKind::done, std::move(outcomes[i])});
     }
+    requests.clear();
+    replies.clear();
     lock.lock();
   }
 }

@@ -13,9 +13,13 @@ using ConstVector = Eigen::Map<const Eigen::VectorXd>;
 using Matrix = Eigen::Map<Eigen::MatrixXd>;
 using ConstMatrix = Eigen::Map<const Eigen::MatrixXd>;
 
-Eigen::Index index(std::size_t n) { return static_cast<Eigen::Index>(n); }
+Eigen::Index index(std::size_t n) {
+  return static_cast<Eigen::Index>(n);
+}
 
-double square(double x) { return x * x; }
+double square(double x) {
+  return x * x;
+}
 
 }  // namespace
 
@@ -37,8 +41,8 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population)
   const double mu_eff_negative = square(negative) / negative2;
   rate_path_ = (4 + mu_eff_ / n) / (n + 4 + 2 * mu_eff_ / n);
   rate_one_ = 2 / (square(n + 1.3) + mu_eff_);
-  rate_mu_ = std::min(1 - rate_one_,
-                      2 * (0.25 + mu_eff_ + 1 / mu_eff_ - 2) / (square(n + 2) + mu_eff_));
+  rate_mu_ =
+      std::min(1 - rate_one_, 2 * (0.25 + mu_eff_ + 1 / mu_eff_ - 2) / (square(n + 2) + mu_eff_));
   rate_sigma_ = (mu_eff_ + 2) / (n + mu_eff_ + 5);
   damping_ = 1 + 2 * std::max(0.0, std::sqrt((mu_eff_ - 1) / (n + 1)) - 1) + rate_sigma_;
   expected_norm_ = std::sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n * n));

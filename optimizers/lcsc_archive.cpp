@@ -46,7 +46,9 @@ std::size_t LcscArchive::add(Point point) {
   return entries_.size() - 1;
 }
 
-bool LcscArchive::contains(const Point& point) const { return hashes_.contains(hash(point)); }
+bool LcscArchive::contains(const Point& point) const {
+  return hashes_.contains(hash(point));
+}
 
 void LcscArchive::report(std::size_t number, std::uint64_t replicate, double score) {
   const auto order = [this](std::size_t a, std::size_t b) { return before(a, b); };

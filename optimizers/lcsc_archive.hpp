@@ -30,8 +30,8 @@ class LcscArchive {
 
   /// Noise that a replicate adds to every point alike, estimated from the `anchors`: entries that
   /// were measured on replicates 0 to `replicates`-1 *without regard to their scores*.  Had the
-  /// elites been used, their luck on replicate 0 would pass for an offset.  Returns false when every
-  /// anchor scored the same on all of them: the metric is deterministic.
+  /// elites been used, their luck on replicate 0 would pass for an offset.  Returns false when
+  /// every anchor scored the same on all of them: the metric is deterministic.
   bool calibrate(const std::vector<std::size_t>& anchors, std::uint64_t replicates);
   /// From now on adds weight * |coefficients - centre|^2 to every score.
   void penalise(double weight, Point centre);

@@ -88,8 +88,8 @@ void select(std::vector<Finalist>& list, const LcscPlan& plan, const LcscParams&
     for (std::size_t t = i; t < trials.size(); t += list.size()) {
       sum += trials[t].ok() ? trials[t].objectives[0] : infinity;
     }
-    list[i].score = sum / static_cast<double>(plan.selection_replicates) +
-                    archive.penalty(list[i].point);
+    list[i].score =
+        sum / static_cast<double>(plan.selection_replicates) + archive.penalty(list[i].point);
   }
 }
 
@@ -154,8 +154,8 @@ LcscPlan lcsc_plan(const LcscParams& params, std::uint64_t trials) {
     }
   }
   if (plan.replicates > 1) {
-    plan.anchors = static_cast<std::size_t>(
-        std::min(most_anchors, trials / 10 / (plan.replicates - 1)));
+    plan.anchors =
+        static_cast<std::size_t>(std::min(most_anchors, trials / 10 / (plan.replicates - 1)));
     if (plan.anchors == 0) plan.replicates = 1;
   }
   while (plan.final_cost() > trials / 4 && plan.shrink()) {
@@ -194,11 +194,11 @@ Report lcsc_finish(const SearchProblem& problem, const LcscParams& params, LcscP
   std::vector<Candidate> candidates;
   for (std::uint64_t r = 0; r < plan.report_replicates; ++r) {
     for (const ReportRow& row : report.rows) {
-      candidates.push_back({row.point,
-                            static_cast<std::uint64_t>(params.report_fidelity > 0
-                                                           ? params.report_fidelity
-                                                           : params.fidelity),
-                            report_replicate + r, "report:" + row.name});
+      candidates.push_back(
+          {row.point,
+           static_cast<std::uint64_t>(params.report_fidelity > 0 ? params.report_fidelity
+                                                                 : params.fidelity),
+           report_replicate + r, "report:" + row.name});
     }
   }
   const std::vector<Trial> trials = measure(evaluations, candidates);

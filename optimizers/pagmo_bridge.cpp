@@ -76,8 +76,8 @@ struct Bridge {
   /// allowed was evaluated and seen.
   pagmo::vector_double evaluate(const pagmo::vector_double& points) {
     const std::size_t wanted = points.size() / coding.dimension();
-    const auto count = static_cast<std::size_t>(
-        std::min<std::uint64_t>(wanted, evaluations.remaining()));
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(wanted, evaluations.remaining()));
     std::vector<Candidate> candidates;
     for (std::size_t i = 0; i < count; ++i) {
       candidates.push_back(
@@ -118,7 +118,9 @@ class BridgedProblem {
 
 // member_bfe calls batch_fitness and nothing else; pagmo's default would call fitness from
 // several threads, in no order.
-pagmo::bfe batches() { return pagmo::bfe{pagmo::member_bfe{}}; }
+pagmo::bfe batches() {
+  return pagmo::bfe{pagmo::member_bfe{}};
+}
 
 struct Setup {
   unsigned generations;
@@ -159,13 +161,13 @@ Problems check_pagmo(const SearchProblem& problem, const PagmoParams& params) {
   Problems problems;
   const std::size_t objectives = problem.objectives.size();
   if (objectives < entry.least_objectives || objectives > entry.most_objectives) {
-    problems.push_back({"/objectives", params.algorithm + " needs " +
-                                           (objectives < entry.least_objectives ? "at least "
-                                                                                : "at most ") +
-                                           std::to_string(objectives < entry.least_objectives
-                                                              ? entry.least_objectives
-                                                              : entry.most_objectives) +
-                                           " objectives; there are " + std::to_string(objectives)});
+    problems.push_back(
+        {"/objectives",
+         params.algorithm + " needs " +
+             (objectives < entry.least_objectives ? "at least " : "at most ") +
+             std::to_string(objectives < entry.least_objectives ? entry.least_objectives
+                                                                : entry.most_objectives) +
+             " objectives; there are " + std::to_string(objectives)});
   }
   if (problem.constraints > 0) {
     problems.push_back({"/optimizer/name", params.algorithm + " does not handle constraints"});
@@ -185,11 +187,10 @@ Problems check_pagmo(const SearchProblem& problem, const PagmoParams& params) {
                         "must be a multiple of " + std::to_string(entry.population_multiple) +
                             " and at least " + std::to_string(entry.least_population) + " for " +
                             params.algorithm});
-  } else if (problem.trials > 0 &&
-             problem.trials < static_cast<std::uint64_t>(params.population)) {
-    problems.push_back({"/optimizer/params/population",
-                        "is larger than the budget of " + std::to_string(problem.trials) +
-                            " trials"});
+  } else if (problem.trials > 0 && problem.trials < static_cast<std::uint64_t>(params.population)) {
+    problems.push_back(
+        {"/optimizer/params/population",
+         "is larger than the budget of " + std::to_string(problem.trials) + " trials"});
   }
   return problems;
 }
@@ -254,6 +255,8 @@ Optimizer pagmo_optimizer() {
       check_pagmo, run_pagmo);
 }
 
-std::string pagmo_version() { return PAGMO_VERSION; }
+std::string pagmo_version() {
+  return PAGMO_VERSION;
+}
 
 }  // namespace paretod

@@ -3,7 +3,9 @@
 namespace paretod {
 namespace {
 
-Problems check_random(const SearchProblem&, const RandomParams&) { return {}; }
+Problems check_random(const SearchProblem&, const RandomParams&) {
+  return {};
+}
 
 Report run_random(const SearchProblem& problem, const RandomParams& params,
                   Evaluations& evaluations) {
@@ -16,7 +18,8 @@ Report run_random(const SearchProblem& problem, const RandomParams& params,
       candidate.fidelity = static_cast<std::uint64_t>(params.fidelity);
       evaluations.submit(candidate);
     }
-    if (evaluations.in_flight() == 0) return {.stop_reason = "budget", .quantities = {}, .rows = {}};
+    if (evaluations.in_flight() == 0)
+      return {.stop_reason = "budget", .quantities = {}, .rows = {}};
     evaluations.next();
   }
 }

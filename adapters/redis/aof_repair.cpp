@@ -88,9 +88,9 @@ std::string read_tail(const fs::path& path, std::uintmax_t from) {
 Result<fs::path> copy_aside(const fs::path& directory, const fs::path& file,
                             const Breakage& breakage) {
   const fs::path folder = directory / "aside";
-  const fs::path target = folder / (file.filename().string() + "." +
-                                    std::to_string(breakage.whole) + "-of-" +
-                                    std::to_string(breakage.size));
+  const fs::path target =
+      folder / (file.filename().string() + "." + std::to_string(breakage.whole) + "-of-" +
+                std::to_string(breakage.size));
   std::error_code error;
   fs::create_directories(folder, error);
   if (!error && !fs::exists(target, error)) {
@@ -221,9 +221,11 @@ Result<std::string> repair_append_only_files(const fs::path& directory,
                  file.string() + " is damaged at byte " + std::to_string(breakage->whole) + " of " +
                      std::to_string(breakage->size) +
                      ", before its end: paretod does not repair this by itself, because everything "
-                     "behind would be lost.  A copy is at " + copy->string() +
+                     "behind would be lost.  A copy is at " +
+                     copy->string() +
                      ".  Restore the file from a backup; or accept the loss and run: "
-                     "redis-check-aof --fix " + file.string()};
+                     "redis-check-aof --fix " +
+                     file.string()};
   }
   // On the file itself: given the manifest, redis-check-aof cuts only the last file listed.
   auto fixed = run_program({check_program, "--fix", file.string()}, "y\n");

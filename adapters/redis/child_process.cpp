@@ -133,8 +133,9 @@ Result<ProgramResult> run_program(std::vector<std::string> arguments, std::strin
   options.arguments = std::move(arguments);
   options.input = in[0];
   options.output = out[1];
-  const auto child = fed ? start_child(options)
-                         : Result<pid_t>(system_error("cannot feed " + options.arguments[0], errno));
+  const auto child =
+      fed ? start_child(options)
+          : Result<pid_t>(system_error("cannot feed " + options.arguments[0], errno));
   close(in[0]);
   close(out[1]);
   ProgramResult result;
@@ -155,7 +156,9 @@ Result<ProgramResult> run_program(std::vector<std::string> arguments, std::strin
 }
 
 // As plain system calls: the functions of glibc 2.36 are declared without C linkage.
-int open_process(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
+int open_process(pid_t pid) {
+  return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+}
 
 void signal_process(int descriptor, int signal) {
   syscall(SYS_pidfd_send_signal, descriptor, signal, nullptr, 0);

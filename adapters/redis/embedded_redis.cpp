@@ -19,6 +19,7 @@
 #include <fstream>
 #include <mutex>
 #include <optional>
+#include <sstream>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -139,7 +140,8 @@ Result<void> check_program_version(const std::string& path) {
   const std::size_t at = told->output.find("v=");
   if (at == std::string::npos ||
       std::sscanf(told->output.c_str() + at, "v=%d.%d", &major, &minor) != 2) {
-    return invalid(path + " does not tell its version, so it is not a redis-server; install the "
+    return invalid(path +
+                   " does not tell its version, so it is not a redis-server; install the "
                    "Debian package redis-server");
   }
   // The manifest of append-only files and shutdown-on-sigterm came with 7.0.
@@ -230,29 +232,31 @@ class EmbeddedRedis::Watcher {
 
 std::string EmbeddedRedis::Watcher::configuration() const {
   const std::uint64_t memory = options_.max_memory != 0 ? options_.max_memory : default_memory();
-  return "port 0\n"
-         "unixsocket " + quoted(address_.path) + "\n"
-         "unixsocketperm 700\n"
-         "dir " + quoted(directory_.string()) + "\n"
-         "daemonize no\n"
-         "databases 1\n"
-         "appendonly yes\n"
-         "appendfsync always\n"
-         "no-appendfsync-on-rewrite no\n"
-         // What aof_repair let pass is whole: Redis itself must not cut anything off.
-         "aof-load-truncated no\n"
-         // An hourly copy beside the append-only file; its failure must not stop writes.
-         "save 3600 1\n"
-         "stop-writes-on-bgsave-error no\n"
-         "shutdown-on-sigterm nosave now\n"
-         "maxmemory " + std::to_string(memory) + "\n"
-         "maxmemory-policy noeviction\n"
-         "enable-debug-command no\n"
-         "enable-module-command no\n"
-         "enable-protected-configs no\n"
-         "user default off -@all\n"
-         "user " + std::string(user_name) + " on >" + address_.password +
-         " resetchannels -@all " + redis_acl_rules(options_.prefix) + "\n";
+  std::ostringstream out;
+  out << "port 0\n"
+      << "unixsocket " << quoted(address_.path) << "\n"
+      << "unixsocketperm 700\n"
+      << "dir " << quoted(directory_.string()) << "\n"
+      << "daemonize no\n"
+      << "databases 1\n"
+      << "appendonly yes\n"
+      << "appendfsync always\n"
+      << "no-appendfsync-on-rewrite no\n"
+      // What aof_repair let pass is whole: Redis itself must not cut anything off.
+      << "aof-load-truncated no\n"
+      // An hourly copy beside the append-only file; its failure must not stop writes.
+      << "save 3600 1\n"
+      << "stop-writes-on-bgsave-error no\n"
+      << "shutdown-on-sigterm nosave now\n"
+      << "maxmemory " << memory << "\n"
+      << "maxmemory-policy noeviction\n"
+      << "enable-debug-command no\n"
+      << "enable-module-command no\n"
+      << "enable-protected-configs no\n"
+      << "user default off -@all\n"
+      << "user " << user_name << " on >" << address_.password << " resetchannels -@all "
+      << redis_acl_rules(options_.prefix) << "\n";
+  return out.str();
 }
 
 Result<pid_t> EmbeddedRedis::Watcher::launch() {
@@ -264,8 +268,7 @@ Result<pid_t> EmbeddedRedis::Watcher::launch() {
   if (fs::file_size(log_path(), ignored) > 1024 * 1024 && !ignored) {
     fs::rename(log_path(), log_path().string() + ".1", ignored);
   }
-  const Descriptor log(
-      open(log_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const Descriptor log(open(log_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   std::array<int, 2> ends{};
   if (log.get() < 0 || pipe2(ends.data(), O_CLOEXEC) != 0) {
     return Error{ErrorKind::unavailable, "cannot start redis-server in " + directory_.string() +
@@ -431,8 +434,9 @@ Health EmbeddedRedis::Watcher::health() const {
   if (stopping_) return {false, "redis-server has been stopped"};
   if (pid_ == 0) {
     const bool hopeless = trouble_ && trouble_->kind == ErrorKind::corrupt;
-    return {false, (hopeless ? "redis-server cannot be started: " : "redis-server is being restarted: ") +
-                       (trouble_ ? trouble_->message : std::string("it has not run yet"))};
+    return {false,
+            (hopeless ? "redis-server cannot be started: " : "redis-server is being restarted: ") +
+                (trouble_ ? trouble_->message : std::string("it has not run yet"))};
   }
   if (deaths_.size() >= too_many_deaths && Clock::now() - deaths_.front() < death_window) {
     return {false, "redis-server died " + std::to_string(too_many_deaths) +
@@ -467,7 +471,8 @@ Result<std::unique_ptr<EmbeddedRedis>> EmbeddedRedis::start(EmbeddedRedisOptions
   if (auto made = make_private_directory(options.state_directory / "redis"); !made) {
     return made.error();
   }
-  auto lock = StateLock::acquire(options.state_directory, options.lock_patience, options.on_message);
+  auto lock =
+      StateLock::acquire(options.state_directory, options.lock_patience, options.on_message);
   if (!lock) return lock.error();
 
   auto watcher = std::make_unique<Watcher>(std::move(options), std::move(*lock));
@@ -476,9 +481,17 @@ Result<std::unique_ptr<EmbeddedRedis>> EmbeddedRedis::start(EmbeddedRedisOptions
   return std::unique_ptr<EmbeddedRedis>(new EmbeddedRedis(std::move(watcher)));
 }
 
-RedisAddress EmbeddedRedis::address() const { return watcher_->address(); }
-Health EmbeddedRedis::health() const { return watcher_->health(); }
-pid_t EmbeddedRedis::server_pid() const { return watcher_->pid(); }
-void EmbeddedRedis::stop() { watcher_->stop(); }
+RedisAddress EmbeddedRedis::address() const {
+  return watcher_->address();
+}
+Health EmbeddedRedis::health() const {
+  return watcher_->health();
+}
+pid_t EmbeddedRedis::server_pid() const {
+  return watcher_->pid();
+}
+void EmbeddedRedis::stop() {
+  watcher_->stop();
+}
 
 }  // namespace paretod

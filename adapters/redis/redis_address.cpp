@@ -33,8 +33,9 @@ std::optional<std::string> percent_decode(std::string_view text) {
 }
 
 Error bad_url(const std::string& what) {
-  return invalid("the Redis URL " + what +
-                 "; write redis://[user:password@]host[:port][/database] or unix:///path/to/socket");
+  return invalid(
+      "the Redis URL " + what +
+      "; write redis://[user:password@]host[:port][/database] or unix:///path/to/socket");
 }
 
 /// Takes "user:password@" off the front of `rest`, up to the last @ before the path.
@@ -63,8 +64,8 @@ Result<RedisAddress> parse_unix(std::string_view rest) {
   const std::size_t question = rest.find('?');
   if (question != std::string_view::npos) {
     const std::string_view query = rest.substr(question + 1);
-    const auto database = query.substr(0, 3) == "db=" ? parse_int(query.substr(3), 0, 1 << 20)
-                                                      : std::nullopt;
+    const auto database =
+        query.substr(0, 3) == "db=" ? parse_int(query.substr(3), 0, 1 << 20) : std::nullopt;
     if (!database) return bad_url("has a query that is not ?db=<number>");
     address.database = *database;
     rest = rest.substr(0, question);
@@ -99,8 +100,8 @@ Result<RedisAddress> parse_tcp(std::string_view rest) {
   }
   if (address.host.empty()) return bad_url("has no host");
   if (host_end < rest.size()) {
-    const auto port = rest[host_end] == ':' ? parse_int(rest.substr(host_end + 1), 1, 65535)
-                                            : std::nullopt;
+    const auto port =
+        rest[host_end] == ':' ? parse_int(rest.substr(host_end + 1), 1, 65535) : std::nullopt;
     if (!port) return bad_url("has a port that is not a number from 1 to 65535");
     address.port = *port;
   }

@@ -32,7 +32,9 @@ struct ReplyDeleter {
   void operator()(redisReply* reply) const { freeReplyObject(reply); }
 };
 
-std::string system_text(int code) { return std::generic_category().message(code); }
+std::string system_text(int code) {
+  return std::generic_category().message(code);
+}
 
 RedisReply convert(const redisReply& raw) {
   RedisReply reply;
@@ -66,8 +68,7 @@ RedisReply convert(const redisReply& raw) {
 /// Whether `fd` became ready for `events` before the deadline.
 bool wait_for(int fd, short events, Clock::time_point deadline) {
   while (true) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd polled{fd, events, 0};
     const int ready = poll(&polled, 1, left > 0 ? static_cast<int>(left) : 0);
     if (ready > 0) return true;
@@ -244,8 +245,8 @@ Result<RedisReply> RedisConnection::read() {
   while (true) {
     void* raw = nullptr;
     if (redisReaderGetReply(state.reader.get(), &raw) != REDIS_OK) {
-      Error error = state.fail("it sent what is not a Redis reply: " +
-                               std::string(state.reader->errstr));
+      Error error =
+          state.fail("it sent what is not a Redis reply: " + std::string(state.reader->errstr));
       error.kind = ErrorKind::invalid;
       return error;
     }
@@ -275,8 +276,12 @@ Result<RedisReply> RedisConnection::command(std::initializer_list<std::string_vi
   return read();
 }
 
-bool RedisConnection::usable() const { return state_->fd >= 0; }
+bool RedisConnection::usable() const {
+  return state_->fd >= 0;
+}
 
-bool RedisConnection::idle() const { return usable() && state_->outstanding == 0; }
+bool RedisConnection::idle() const {
+  return usable() && state_->outstanding == 0;
+}
 
 }  // namespace paretod

@@ -7,9 +7,9 @@
 namespace paretod {
 namespace {
 
-constexpr std::array<std::string_view, 9> passing = {"LOADING", "OOM",  "MISCONF",
-                                                     "READONLY", "NOREPLICAS", "BUSY",
-                                                     "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN"};
+constexpr std::array<std::string_view, 9> passing = {"LOADING",     "OOM",        "MISCONF",
+                                                     "READONLY",    "NOREPLICAS", "BUSY",
+                                                     "CLUSTERDOWN", "TRYAGAIN",   "MASTERDOWN"};
 
 struct Remedy {
   std::string_view code;
@@ -28,7 +28,8 @@ constexpr std::array<Remedy, 14> remedies = {{
      "it is a read-only replica; point paretod at the master, or promote this server"},
     {"NOREPLICAS", ErrorKind::unavailable,
      "it has fewer replicas than min-replicas-to-write; bring the replicas back"},
-    {"BUSY", ErrorKind::unavailable, "a script of another client blocks it; end it with SCRIPT KILL"},
+    {"BUSY", ErrorKind::unavailable,
+     "a script of another client blocks it; end it with SCRIPT KILL"},
     {"CLUSTERDOWN", ErrorKind::unavailable, "its cluster is down; repair the cluster"},
     {"MASTERDOWN", ErrorKind::unavailable, "it is a replica without its master"},
     {"NOAUTH", ErrorKind::denied,

@@ -89,10 +89,10 @@ Result<StateLock> StateLock::acquire(const std::filesystem::path& directory, mil
     }
     const Holders holders = read_holders(descriptor);
     if (holders.daemon.alive()) {
-      return Error{ErrorKind::conflict,
-                   "state directory " + directory.string() + " is in use by paretod process " +
-                       std::to_string(holders.daemon.pid) +
-                       "; stop that one, or choose another state directory"};
+      return Error{ErrorKind::conflict, "state directory " + directory.string() +
+                                            " is in use by paretod process " +
+                                            std::to_string(holders.daemon.pid) +
+                                            "; stop that one, or choose another state directory"};
     }
     if (!waited && on_message) {
       on_message("waiting for the redis-server of an earlier paretod (process " +
@@ -124,6 +124,8 @@ StateLock::~StateLock() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
-void StateLock::record_child(pid_t child) const { write_holders(descriptor_, child); }
+void StateLock::record_child(pid_t child) const {
+  write_holders(descriptor_, child);
+}
 
 }  // namespace paretod

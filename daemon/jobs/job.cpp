@@ -1,6 +1,7 @@
 #include "daemon/jobs/job.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cmath>
 #include <exception>
@@ -24,6 +25,8 @@ Error not_allowed(const std::string& verb, JobStatus status) {
 /// What an evaluator must not say becomes a failure that names the field.
 Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
   std::erase_if(outcome.metrics, [](const auto& metric) { return !std::isfinite(metric.second); });
+  // By name, as they read back from the log: a replay must see them in the same order.
+  std::sort(outcome.metrics.begin(), outcome.metrics.end());
   if (!std::isfinite(outcome.seconds) || outcome.seconds < 0) outcome.seconds = 0;
   if (outcome.status != TrialStatus::ok) return outcome;
   std::string wrong;
@@ -51,10 +54,9 @@ Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
 Job::Job(std::string id, JobState state, const Catalog& catalog, Dispatcher& dispatcher)
     : id_(std::move(id)), catalog_(catalog), dispatcher_(dispatcher), state_(std::move(state)) {}
 
-Job::~Job() {
-  stop();
-  if (has_client_) dispatcher_.remove_client(client_);
-}
+// An evaluator's reply or a commit may hold the last reference, on its own thread and after the
+// manager is gone, so nothing of the manager's may be touched here.
+Job::~Job() { assert(!thread_.joinable()); }
 
 void Job::attach(std::shared_ptr<GroupCommit::Log> log, std::function<void()> on_settled) {
   const std::lock_guard lock(mutex_);
@@ -118,7 +120,10 @@ void Job::start_run() {
                " of optimizer \"" + spec.optimizer + "\", this build has revision " +
                std::to_string(optimizer->revision);
   }
-  if (!trouble_.empty()) return;
+  if (!trouble_.empty()) {
+    changed_.notify_all();
+    return;
+  }
   if (!has_client_) {
     has_client_ = true;
     client_ = dispatcher_.add_client(
@@ -138,9 +143,11 @@ void Job::start_run() {
   thread_ = std::thread([this] { run(); });
 }
 
-void Job::stop() {
+void Job::retire() {
   const std::lock_guard verbs(verbs_);
   stop_run();
+  if (has_client_) dispatcher_.remove_client(client_);
+  has_client_ = false;
 }
 
 void Job::stop_run() {

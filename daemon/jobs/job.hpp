@@ -73,8 +73,8 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   [[nodiscard]] bool run_active() const;
   /// Starts the run if the job wants to run.
   void start();
-  /// Unwinds the run and waits for its thread.
-  void stop();
+  /// Unwinds the run, waits for its thread and leaves the dispatcher.  Must precede destruction.
+  void retire();
 
   // --- TrialSink ---
   void complete(TrialNumber number, Outcome outcome) override;

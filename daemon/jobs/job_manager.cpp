@@ -225,7 +225,7 @@ void JobManager::drain(double seconds) {
   if (starter_.joinable()) starter_.join();
   dispatcher_.stop_dispatching();
   dispatcher_.wait_idle(seconds);
-  for (const auto& job : jobs) job->stop();
+  for (const auto& job : jobs) job->retire();
 }
 
 }  // namespace paretod

@@ -24,7 +24,7 @@ namespace paretod {
 struct ManagerOptions {
   std::size_t max_active_jobs = 64;     ///< running at once; more wait as `queued`
   std::size_t max_stored_jobs = 10'000;
-  std::string build;                    ///< build fingerprint, written to every owner event
+  std::string build = {};               ///< build fingerprint, written to every owner event
 };
 
 class JobManager {

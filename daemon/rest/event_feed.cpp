@@ -241,6 +241,8 @@ void EventFeed::Core::run_catch_up() {
     const SubscriberPtr subscriber = std::move(behind.front());
     behind.pop_front();
     subscriber->queued = false;
+    // Queued when it had taken a page, after which it turned out to be the last.
+    if (subscriber->live) continue;
     lock.unlock();
     feed_from_log(subscriber);
     lock.lock();

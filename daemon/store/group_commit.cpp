@@ -17,11 +17,11 @@ struct GroupCommit::Entry {
 
   std::vector<std::string> queue;  ///< events [head, end) wait to be taken
   std::size_t head = 0;
-  std::size_t bytes = 0;           ///< of the waiting events
-  std::size_t urgent = 0;          ///< leading waiting events that must not wait for more
+  std::size_t bytes = 0;   ///< of the waiting events
+  std::size_t urgent = 0;  ///< leading waiting events that must not wait for more
   std::size_t in_flight = 0;
-  bool busy = false;               ///< a batch is being written, or its listener runs
-  bool ready = false;              ///< is in Core::ready
+  bool busy = false;   ///< a batch is being written, or its listener runs
+  bool ready = false;  ///< is in Core::ready
   bool lost = false;
 
   [[nodiscard]] std::size_t waiting() const { return queue.size() - head; }
@@ -57,8 +57,7 @@ void GroupCommit::Core::append(const std::shared_ptr<Entry>& entry, std::string&
     if (entry->lost || stopping) return;
     entry->bytes += event.size();
     entry->queue.push_back(std::move(event));
-    const bool full =
-        entry->bytes >= max_batch_bytes || entry->waiting() >= max_batch_events;
+    const bool full = entry->bytes >= max_batch_bytes || entry->waiting() >= max_batch_events;
     if (lazy && !full) return;
     entry->urgent = entry->waiting();
     make_ready(entry);

@@ -70,14 +70,14 @@ Result<void> MemoryBackend::append(const Batch& batch) {
   const auto found = std::upper_bound(log.begin(), log.end(), batch.previous, is_before);
   const auto count = std::ssize(batch.events);
   if (log.end() - found >= count && (found + count - 1)->first == batch.last &&
-      std::equal(batch.events.begin(), batch.events.end(), found,
-                 [](const std::string& event, const auto& stored) {
-                   return event == stored.second;
-                 })) {
+      std::equal(
+          batch.events.begin(), batch.events.end(), found,
+          [](const std::string& event, const auto& stored) { return event == stored.second; })) {
     return {};
   }
   if (top.epoch > batch.last.epoch) {
-    return Error{ErrorKind::conflict, "job '" + batch.job + "' has a new owner, which writes in epoch " +
+    return Error{ErrorKind::conflict, "job '" + batch.job +
+                                          "' has a new owner, which writes in epoch " +
                                           std::to_string(top.epoch)};
   }
   if (top != batch.previous) {

@@ -1,5 +1,6 @@
 #include "optimizers/core/rng.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace paretod {
@@ -90,7 +91,10 @@ std::uint64_t Rng::below(std::uint64_t n) {
   return draw % n;
 }
 
-double Rng::normal() { return normal_quantile(uniform() + 0x1p-54); }
+double Rng::normal() {
+  // The middle of the draw's cell; the topmost would round to 1, whose quantile is infinite.
+  return normal_quantile(std::min(uniform() + 0x1p-54, 1 - 0x1p-53));
+}
 
 std::uint64_t mix64(std::uint64_t a, std::uint64_t b) {
   std::uint64_t z = a + 0x9E3779B97F4A7C15ULL * (b + 1);

@@ -14,6 +14,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// Largest magnitude at which every whole number is a double.
 constexpr double exact_whole = 9007199254740992.0;
 
+constexpr std::size_t most_coefficients = 100'000;
+
 constexpr std::array<std::pair<ParameterType, std::string_view>, 5> type_names{{
     {ParameterType::real, "real"},
     {ParameterType::integer, "integer"},
@@ -52,6 +54,10 @@ void check_affine(const Parameter& parameter, const std::string& at, Problems& p
     problems.push_back({at + "/size",
                         "an affine combination needs at least 2 coefficients; with one the only "
                         "combination is that checkpoint itself"});
+    return;
+  }
+  if (parameter.size > most_coefficients) {
+    problems.push_back({at + "/size", "must be at most " + std::to_string(most_coefficients)});
     return;
   }
   if (!parameter.labels.empty() && parameter.labels.size() != parameter.size) {

@@ -35,13 +35,13 @@ struct Parameter {
   double low = 0;   ///< real, integer: inclusive bound.  affine: bound of each free coefficient
   double high = 1;
   bool log_scale = false;             ///< real only; needs low > 0
-  std::vector<std::string> choices;   ///< categorical: at least one, distinct
+  std::vector<std::string> choices = {};   ///< categorical: at least one, distinct
   std::size_t size = 0;               ///< affine: number of coefficients, >= 2
   /// affine, optional, one per coefficient: a name for people.
-  std::vector<std::string> labels;
+  std::vector<std::string> labels = {};
   /// affine, optional, one per coefficient: where along the training run its checkpoint was saved
   /// (iterations); empty optional for a derived column such as true EMA weights.
-  std::vector<std::optional<double>> positions;
+  std::vector<std::optional<double>> positions = {};
 
   /// Coordinates this parameter contributes to a Point.
   [[nodiscard]] std::size_t width() const { return type == ParameterType::affine ? size - 1 : 1; }

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "daemon/store/group_commit.hpp"
-#include "adapters/redis/redis_backend.hpp"
+#include "daemon/store/redis_backend.hpp"
 
 int main(int argc, char** argv) {
   using namespace paretod;

@@ -23,8 +23,8 @@
 #include <vector>
 
 #include "adapters/redis/embedded_redis.hpp"
-#include "adapters/redis/redis_backend.hpp"
 #include "daemon/store/group_commit.hpp"
+#include "daemon/store/redis_backend.hpp"
 #include "tests/support/redis_fixture.hpp"
 
 namespace paretod {
@@ -68,15 +68,15 @@ class Writer {
  public:
   Writer(LogBackend& backend, const std::string& job, EventId top, std::string name)
       : name_(std::move(name)) {
-    log_ = group_.emplace(backend).open(
-        job, top, [this](const Result<EventId>& last, std::size_t events) {
-          if (last) {
-            committed_ += events;
-          } else {
-            error_ = last.error();
-            lost_ = true;
-          }
-        });
+    log_ = group_.emplace(backend).open(job, top,
+                                        [this](const Result<EventId>& last, std::size_t events) {
+                                          if (last) {
+                                            committed_ += events;
+                                          } else {
+                                            error_ = last.error();
+                                            lost_ = true;
+                                          }
+                                        });
     thread_ = std::thread([this] {
       while (!stop_ && !lost_) {
         if (log_->backlog() > 300) {
@@ -341,8 +341,8 @@ TEST(Chaos, CreatingAndTakingOverSurviveLostReplies) {
     std::vector<std::string> events;
     auto top = direct->read(job, {}, [&](EventId, std::string_view e) { events.emplace_back(e); });
     EXPECT_EQ(*top, *taken);
-    EXPECT_THAT(events, testing::ElementsAre("owner " + job, "created", "asked",
-                                             "second owner " + job));
+    EXPECT_THAT(events,
+                testing::ElementsAre("owner " + job, "created", "asked", "second owner " + job));
   }
   EXPECT_GT(proxy.cuts(), 0);
 }

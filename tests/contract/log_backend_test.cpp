@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "adapters/redis/redis_backend.hpp"
+#include "daemon/store/redis_backend.hpp"
 #include "daemon/store/memory_backend.hpp"
 #include "tests/support/redis_fixture.hpp"
 
@@ -170,8 +170,7 @@ TYPED_TEST(LogBackendContract, AStaleOwnerIsRefused) {
   // Not even with the very event that stands behind its own in the log.
   EXPECT_EQ(write(this->backend(), batch("a", {1, 2}, {"second"})).error().kind,
             ErrorKind::conflict);
-  EXPECT_THAT(read(this->backend(), "a").events,
-              ElementsAre("1-1 owner", "1-2 b", "2-1 second"));
+  EXPECT_THAT(read(this->backend(), "a").events, ElementsAre("1-1 owner", "1-2 b", "2-1 second"));
 }
 
 TYPED_TEST(LogBackendContract, ABatchSentAgainIsNotAppendedAgain) {
@@ -257,13 +256,12 @@ TYPED_TEST(LogBackendContract, ReadsLongLogsWholeFromAnyPlace) {
   }
   for (const std::uint64_t after : {std::uint64_t{0}, std::uint64_t{777}, top.number - 3}) {
     std::uint64_t expected = after;
-    auto end = this->backend().read("a", {after == 0 ? 0u : 1u, after},
-                                    [&](EventId id, std::string_view event) {
-                                      ++expected;
-                                      ASSERT_EQ(id, (EventId{1, expected}));
-                                      ASSERT_THAT(std::string(event),
-                                                  testing::StartsWith(std::to_string(expected - 1)));
-                                    });
+    auto end = this->backend().read(
+        "a", {after == 0 ? 0u : 1u, after}, [&](EventId id, std::string_view event) {
+          ++expected;
+          ASSERT_EQ(id, (EventId{1, expected}));
+          ASSERT_THAT(std::string(event), testing::StartsWith(std::to_string(expected - 1)));
+        });
     ASSERT_TRUE(end.ok());
     EXPECT_EQ(*end, top);
     EXPECT_EQ(expected, top.number);
@@ -275,8 +273,8 @@ TYPED_TEST(LogBackendContract, TakesTheLargestEntry) {
   const std::vector<std::string> events(max_batch_events,
                                         std::string(max_batch_bytes / max_batch_events, 'x'));
   ASSERT_TRUE(write(this->backend(), batch("a", {1, 1}, events)).ok());
-  ASSERT_TRUE(write(this->backend(), batch("a", {1, 1 + max_batch_events},
-                                           {std::string(4 * max_batch_bytes, 'y')}))
+  ASSERT_TRUE(write(this->backend(),
+                    batch("a", {1, 1 + max_batch_events}, {std::string(4 * max_batch_bytes, 'y')}))
                   .ok());
   EXPECT_EQ(read(this->backend(), "a").events.size(), max_batch_events + 2);
 }
@@ -358,17 +356,17 @@ TYPED_TEST(LogBackendContract, AfterCloseNothingIsWritten) {
 }
 
 TYPED_TEST(LogBackendContract, SaysHowDurableItIs) {
-  EXPECT_THAT(this->backend().durability(),
-              testing::AnyOf("strict", testing::StartsWith("bounded: "),
-                             testing::StartsWith("none: ")));
+  EXPECT_THAT(
+      this->backend().durability(),
+      testing::AnyOf("strict", testing::StartsWith("bounded: "), testing::StartsWith("none: ")));
 }
 
 TEST(EventIdTest, ParsesExactlyTwoNumbers) {
   EXPECT_EQ(EventId::parse("5-1234"), (EventId{5, 1234}));
   EXPECT_EQ(EventId::parse("9999999999999999999-0"), (EventId{9999999999999999999u, 0}));
   EXPECT_EQ((EventId{5, 1234}).text(), "5-1234");
-  for (const char* bad : {"", "5", "-", "5-", "-5", "5-6-7", " 5-6", "5-6 ", "+5-6", "5--6", "0x5-6",
-                          "*", "10000000000000000000-1", "1-10000000000000000000"}) {
+  for (const char* bad : {"", "5", "-", "5-", "-5", "5-6-7", " 5-6", "5-6 ", "+5-6", "5--6",
+                          "0x5-6", "*", "10000000000000000000-1", "1-10000000000000000000"}) {
     EXPECT_FALSE(EventId::parse(bad).has_value()) << bad;
   }
 }

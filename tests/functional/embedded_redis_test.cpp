@@ -2,9 +2,9 @@
 
 #include "adapters/redis/embedded_redis.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -26,19 +26,19 @@
 
 #include "adapters/redis/aof_repair.hpp"
 #include "adapters/redis/child_process.hpp"
-#include "adapters/redis/redis_backend.hpp"
 #include "adapters/redis/state_lock.hpp"
 #include "daemon/store/group_commit.hpp"
+#include "daemon/store/redis_backend.hpp"
 #include "tests/support/redis_fixture.hpp"
 
 namespace paretod {
 namespace {
 
 namespace fs = std::filesystem;
+using std::chrono::milliseconds;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-using std::chrono::milliseconds;
 
 std::string content(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -290,12 +290,14 @@ TEST_F(EmbeddedRedisTest, AServerThatOutlivesItsDaemonIsKilled) {
     if (!lock) return;
     ChildOptions stubborn;
     // Its child, too, holds the lock for a second: as a rewrite that Redis has begun.
-    stubborn.arguments = {"/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done"};
+    stubborn.arguments = {"/bin/sh", "-c", "trap '' TERM; : > \"$0\"; while :; do sleep 1; done",
+                          (scratch_.path() / "stubborn").string()};
     stubborn.inherited = lock->descriptor();
     stubborn.ends_with_thread = true;
     auto child = start_child(stubborn);
     if (!child) return;
     lock->record_child(*child);
+    test::eventually([&] { return fs::exists(scratch_.path() / "stubborn"); });
     report(*child);
   });
   ASSERT_GT(other.server_pid(), 0);
@@ -363,7 +365,8 @@ TEST_F(EmbeddedRedisTest, CutAtAnyPlaceItLoadsWhatIsWhole) {
   const std::string bytes = content(log_file());
   // Where each event's command ends.
   std::vector<std::size_t> ends;
-  for (std::size_t at = bytes.find("XADD"); at != std::string::npos; at = bytes.find("XADD", at + 1)) {
+  for (std::size_t at = bytes.find("XADD"); at != std::string::npos;
+       at = bytes.find("XADD", at + 1)) {
     const std::size_t next = bytes.find("\r\n*", at);
     ends.push_back(next == std::string::npos ? bytes.size() : next + 2);
   }
@@ -371,7 +374,8 @@ TEST_F(EmbeddedRedisTest, CutAtAnyPlaceItLoadsWhatIsWhole) {
   const char* const cycles = std::getenv("PARETOD_CHAOS_CYCLES");
   std::mt19937 random(7);
   for (int i = cycles == nullptr ? 10 : std::atoi(cycles); i > 0; --i) {
-    const std::size_t cut = std::uniform_int_distribution<std::size_t>(ends[0], bytes.size())(random);
+    const std::size_t cut =
+        std::uniform_int_distribution<std::size_t>(ends[0], bytes.size())(random);
     replace_content(log_file(), bytes.substr(0, cut) + std::string(i % 3 == 0 ? 512 : 0, '\0'));
     auto server = start();
     ASSERT_TRUE(server.ok()) << "cut at " << cut << ": " << server.error().message;
@@ -459,12 +463,15 @@ TEST_F(EmbeddedRedisTest, AFullDiskDelaysButLosesNothing) {
     constexpr std::size_t count = 200;
     {
       GroupCommit group(*backend);
-      const auto log = group.open("a", {1, 1}, [&](const Result<EventId>& last, std::size_t events) {
-        EXPECT_TRUE(last.ok());
-        committed += events;
-      });
-      for (std::size_t i = 0; i < count; ++i) log->append(std::to_string(i) + std::string(400, 'x'));
-      ASSERT_TRUE(test::eventually([&] { return !backend->health().ok && !(*server)->health().ok; }));
+      const auto log =
+          group.open("a", {1, 1}, [&](const Result<EventId>& last, std::size_t events) {
+            EXPECT_TRUE(last.ok());
+            committed += events;
+          });
+      for (std::size_t i = 0; i < count; ++i)
+        log->append(std::to_string(i) + std::string(400, 'x'));
+      ASSERT_TRUE(
+          test::eventually([&] { return !backend->health().ok && !(*server)->health().ok; }));
       fs::remove(ballast);
       ASSERT_TRUE(test::eventually([&] { return committed == count; }));
     }

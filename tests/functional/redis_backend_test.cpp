@@ -1,6 +1,6 @@
 // The Redis log against real servers: what it refuses and says, and what it survives.
 
-#include "adapters/redis/redis_backend.hpp"
+#include "daemon/store/redis_backend.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,9 +18,9 @@
 #include <thread>
 #include <vector>
 
-#include "adapters/redis/instance_file.hpp"
 #include "adapters/redis/redis_refusal.hpp"
 #include "daemon/store/group_commit.hpp"
+#include "daemon/store/instance_file.hpp"
 #include "tests/support/redis_fixture.hpp"
 
 namespace paretod {
@@ -180,8 +180,8 @@ TEST(RedisCheck, EvictionIsRefused) {
   const test::RedisServer server("maxmemory-policy allkeys-lru");
   const Error error = refusal(server.address());
   EXPECT_EQ(error.kind, ErrorKind::invalid);
-  EXPECT_THAT(error.message, AllOf(HasSubstr("allkeys-lru"),
-                                   HasSubstr("CONFIG SET maxmemory-policy noeviction")));
+  EXPECT_THAT(error.message,
+              AllOf(HasSubstr("allkeys-lru"), HasSubstr("CONFIG SET maxmemory-policy noeviction")));
 }
 
 TEST(RedisCheck, AReplicaIsRefused) {
@@ -213,8 +213,8 @@ TEST(RedisCheck, APasswordIsAskedFor) {
   address.password = "falsch";
   error = refusal(address);
   EXPECT_EQ(error.kind, ErrorKind::denied);
-  EXPECT_THAT(error.message, AllOf(HasSubstr("password in the URL is wrong"),
-                                   Not(HasSubstr("falsch"))));
+  EXPECT_THAT(error.message,
+              AllOf(HasSubstr("password in the URL is wrong"), Not(HasSubstr("falsch"))));
 
   address.password = "geheim";
   EXPECT_EQ(connect(options_for(address))->durability(), "strict");
@@ -228,8 +228,8 @@ TEST(RedisCheck, APasswordTooManyIsNamed) {
 }
 
 TEST(RedisCheck, AMissingPermissionIsNamed) {
-  for (const std::string command : {"info", "xadd", "xrange", "xrevrange", "exists", "smembers",
-                                    "get", "multi"}) {
+  for (const std::string command :
+       {"info", "xadd", "xrange", "xrevrange", "exists", "smembers", "get", "multi"}) {
     const test::RedisServer server("user me on >pw " + redis_acl_rules("pd:") + " -" + command);
     RedisAddress address = server.address();
     address.user = "me";
@@ -348,13 +348,27 @@ class DamagedLog : public testing::Test {
 
 TEST_F(DamagedLog, ReadersRefuseGapsOverlapsAndStrangers) {
   const std::vector<std::function<void()>> damages = {
-      [&] { server_.command({"XADD", key_, "1-4", "e", "x"}); },                  // a gap
-      [&] { server_.command({"XADD", key_, "1-3", "e", "x", "e", "y"}); },        // an overlap
-      [&] { server_.command({"XADD", key_, "1-3", "f", "x"}); },                  // another field
-      [&] { server_.command({"XADD", key_, "2-2", "e", "x"}); },                  // no owner
-      [&] { server_.command({"XADD", key_, "2-1", "e", "x", "e", "y"}); },        // number below 1
-      [&] { server_.command({"XADD", key_, "*", "e", "x"}); },                    // a clock's id
-      [&] { server_.command({"XDEL", key_, "1-1"}); },                            // the front gone
+      [&] {
+        server_.command({"XADD", key_, "1-4", "e", "x"});
+      },  // a gap
+      [&] {
+        server_.command({"XADD", key_, "1-3", "e", "x", "e", "y"});
+      },  // an overlap
+      [&] {
+        server_.command({"XADD", key_, "1-3", "f", "x"});
+      },  // another field
+      [&] {
+        server_.command({"XADD", key_, "2-2", "e", "x"});
+      },  // no owner
+      [&] {
+        server_.command({"XADD", key_, "2-1", "e", "x", "e", "y"});
+      },  // number below 1
+      [&] {
+        server_.command({"XADD", key_, "*", "e", "x"});
+      },  // a clock's id
+      [&] {
+        server_.command({"XDEL", key_, "1-1"});
+      },  // the front gone
   };
   for (std::size_t i = 0; i < damages.size(); ++i) {
     server_.command({"FLUSHALL"});
@@ -366,8 +380,16 @@ TEST_F(DamagedLog, ReadersRefuseGapsOverlapsAndStrangers) {
 
 TEST_F(DamagedLog, WritersStop) {
   const std::vector<std::function<void()>> damages = {
-      [&] { server_.command({"DEL", key_}); },
-      [&] { server_.command({"XADD", key_, "1-3", "e", "somebody else"}); },
+      [&] {
+        server_.command({"DEL", key_});
+      },
+      [&] {
+        server_.command({"XADD", key_, "1-3", "e", "somebody else"});
+      },
+      [&] {
+        server_.command({"XADD", key_, "1-3", "e", "c"});
+        server_.command({"XDEL", key_, "1-3"});
+      },
       [&] {
         server_.command({"DEL", key_});
         server_.command({"SET", key_, "a string"});
@@ -423,15 +445,15 @@ class Load {
   explicit Load(LogBackend& backend) {
     auto top = backend.create("load", {"owner"});
     EXPECT_TRUE(top.ok());
-    log_ = group_.emplace(backend).open(
-        "load", *top, [this](const Result<EventId>& last, std::size_t events) {
-          if (last) {
-            committed_ += events;
-          } else {
-            error_ = last.error();
-            failed_ = true;
-          }
-        });
+    log_ = group_.emplace(backend).open("load", *top,
+                                        [this](const Result<EventId>& last, std::size_t events) {
+                                          if (last) {
+                                            committed_ += events;
+                                          } else {
+                                            error_ = last.error();
+                                            failed_ = true;
+                                          }
+                                        });
     thread_ = std::thread([this] {
       while (!stop_ && !failed_) {
         if (log_->backlog() > 500) {
@@ -457,9 +479,7 @@ class Load {
     log_.reset();
     group_.reset();
   }
-  [[nodiscard]] std::optional<Error> error() const {
-    return failed_ ? error_ : std::nullopt;
-  }
+  [[nodiscard]] std::optional<Error> error() const { return failed_ ? error_ : std::nullopt; }
 
   /// After finish(): the log is the owner, then 0, 1, 2, ...: returns how many.
   std::size_t check(LogBackend& backend) {
@@ -505,18 +525,36 @@ class Refusals : public testing::Test {
 };
 
 TEST_F(Refusals, OutOfMemory) {
-  toggle([&] { server_.command({"CONFIG", "SET", "maxmemory", "1"}); },
-         [&] { server_.command({"CONFIG", "SET", "maxmemory", "0"}); }, "maxmemory");
+  toggle(
+      [&] {
+        server_.command({"CONFIG", "SET", "maxmemory", "1"});
+      },
+      [&] {
+        server_.command({"CONFIG", "SET", "maxmemory", "0"});
+      },
+      "maxmemory");
 }
 
 TEST_F(Refusals, ReadOnlyReplica) {
-  toggle([&] { server_.command({"REPLICAOF", "127.0.0.1", "1"}); },
-         [&] { server_.command({"REPLICAOF", "NO", "ONE"}); }, "read-only replica");
+  toggle(
+      [&] {
+        server_.command({"REPLICAOF", "127.0.0.1", "1"});
+      },
+      [&] {
+        server_.command({"REPLICAOF", "NO", "ONE"});
+      },
+      "read-only replica");
 }
 
 TEST_F(Refusals, TooFewReplicas) {
-  toggle([&] { server_.command({"CONFIG", "SET", "min-replicas-to-write", "1"}); },
-         [&] { server_.command({"CONFIG", "SET", "min-replicas-to-write", "0"}); }, "replicas");
+  toggle(
+      [&] {
+        server_.command({"CONFIG", "SET", "min-replicas-to-write", "1"});
+      },
+      [&] {
+        server_.command({"CONFIG", "SET", "min-replicas-to-write", "0"});
+      },
+      "replicas");
 }
 
 TEST_F(Refusals, Frozen) {
@@ -548,9 +586,8 @@ TEST_F(Refusals, Loading) {
   server_.kill();
   server_.configure(slow_loading);
   server_.launch();
-  ASSERT_TRUE(test::eventually([&] {
-    return backend_->health().reason.find("still loading") != std::string::npos;
-  }));
+  ASSERT_TRUE(test::eventually(
+      [&] { return backend_->health().reason.find("still loading") != std::string::npos; }));
   ASSERT_TRUE(load.flows());
   load.finish();
   EXPECT_EQ(load.check(*backend_), load.appended());
@@ -615,8 +652,7 @@ TEST(RedisBackendTest, ConnectWaitsWhileTheServerLoads) {
   server.configure(slow_loading);
   server.kill();
   server.launch();
-  ASSERT_TRUE(
-      test::eventually([&] { return RedisConnection::connect(server.address()).ok(); }));
+  ASSERT_TRUE(test::eventually([&] { return RedisConnection::connect(server.address()).ok(); }));
   std::vector<std::string> progress;
   RedisBackendOptions options = options_for(server.address());
   options.on_progress = [&](const std::string& text) { progress.push_back(text); };
@@ -642,8 +678,8 @@ TEST(RedisBackendTest, WithoutAServerOthersGiveUpAfterTheirPatience) {
 TEST(RedisBackendTest, BadJobNamesAreRefused) {
   const test::RedisServer server;
   const auto backend = connect(options_for(server.address()));
-  for (const std::string& name : {std::string(), std::string("a}b"), std::string("a b"),
-                                  std::string(65, 'a')}) {
+  for (const std::string& name :
+       {std::string(), std::string("a}b"), std::string("a b"), std::string(65, 'a')}) {
     EXPECT_EQ(backend->create(name, {"owner"}).error().kind, ErrorKind::invalid);
   }
 }

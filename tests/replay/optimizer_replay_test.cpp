@@ -29,7 +29,9 @@ struct Case {
   std::function<Outcome(const Candidate&)> outcome;
 };
 
-void PrintTo(const Case& job, std::ostream* out) { *out << job.name; }
+void PrintTo(const Case& job, std::ostream* out) {
+  *out << job.name;
+}
 
 Parameter parameter(const std::string& name, ParameterType type, double low, double high) {
   Parameter made;
@@ -75,9 +77,9 @@ std::vector<Case> cases() {
   rate.log_scale = true;
   const Parameter count = parameter("count", ParameterType::integer, 1, 6);
   const Parameter x = parameter("x", ParameterType::real, -1, 1);
-  Parameter alpha = parameter("alpha", ParameterType::affine,
-                              -std::numeric_limits<double>::infinity(),
-                              std::numeric_limits<double>::infinity());
+  Parameter alpha =
+      parameter("alpha", ParameterType::affine, -std::numeric_limits<double>::infinity(),
+                std::numeric_limits<double>::infinity());
   alpha.size = 5;
   alpha.positions = {100, 200, 300, 400, std::nullopt};
 
@@ -85,7 +87,8 @@ std::vector<Case> cases() {
                           std::uint64_t trials) {
     SearchProblem made{SearchSpace::make(std::move(parameters)).value(), {}, 0, 11, trials};
     for (std::size_t k = 0; k < objectives; ++k) {
-      made.objectives.push_back({"f" + std::to_string(k), k == 1 ? Goal::maximize : Goal::minimize});
+      made.objectives.push_back(
+          {"f" + std::to_string(k), k == 1 ? Goal::maximize : Goal::minimize});
     }
     return made;
   };
@@ -93,12 +96,21 @@ std::vector<Case> cases() {
     return [objectives](const Candidate& candidate) { return rough(candidate, objectives); };
   };
   return {
-      {"lcsc", optimizer_named("lcsc"), {{"replicates_per_elite", std::int64_t{3}}},
-       problem({alpha}, 1, 160), outcome(1)},
-      {"lcsc_cma_es", optimizer_named("lcsc"), {{"search", std::string("cma_es")}},
-       problem({alpha}, 1, 160), outcome(1)},
-      {"pagmo_nsga2", optimizer_named("pagmo"), {{"population", std::int64_t{12}}},
-       problem({count, rate, x}, 2, 70), outcome(2)},
+      {"lcsc",
+       optimizer_named("lcsc"),
+       {{"replicates_per_elite", std::int64_t{3}}},
+       problem({alpha}, 1, 160),
+       outcome(1)},
+      {"lcsc_cma_es",
+       optimizer_named("lcsc"),
+       {{"search", std::string("cma_es")}},
+       problem({alpha}, 1, 160),
+       outcome(1)},
+      {"pagmo_nsga2",
+       optimizer_named("pagmo"),
+       {{"population", std::int64_t{12}}},
+       problem({count, rate, x}, 2, 70),
+       outcome(2)},
       {"random", optimizer_named("random"), {}, problem({kind, rate, count}, 2, 60), outcome(2)},
   };
 }
@@ -242,7 +254,8 @@ void write_golden(const std::string& path, const std::vector<ScriptedEvent>& log
         out << ' ' << hex(objective.value);
       }
       out << ' ' << event.outcome.metrics.size();
-      for (const auto& [name, value] : event.outcome.metrics) out << ' ' << hex(value) << ' ' << name;
+      for (const auto& [name, value] : event.outcome.metrics)
+        out << ' ' << hex(value) << ' ' << name;
       out << '\n';
     }
   }

@@ -67,9 +67,8 @@ class RedisServer {
   /// Starts the server (again, on the same files) and waits until it answers, maybe with LOADING.
   void start() {
     launch();
-    const bool answers = eventually([this] {
-      return RedisConnection::connect(address()).ok() || !running();
-    });
+    const bool answers =
+        eventually([this] { return RedisConnection::connect(address()).ok() || !running(); });
     if (!answers || !running()) throw std::runtime_error("redis-server does not start");
   }
 
@@ -83,8 +82,8 @@ class RedisServer {
                              settings_ + "\n";
     std::array<int, 2> ends{};
     if (pipe(ends.data()) != 0) throw std::runtime_error("pipe failed");
-    const bool fed = ::write(ends[1], text.data(), text.size()) ==
-                     static_cast<ssize_t>(text.size());
+    const bool fed =
+        ::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
     close(ends[1]);
     ChildOptions options;
     options.arguments = {find_program("redis-server"), "-"};

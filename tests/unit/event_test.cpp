@@ -110,7 +110,7 @@ TEST(Event, DamageIsAnErrorNotACrash) {
   }
   for (const char* text : {"", "null", "[]", "{}", R"({"e":"asked","t":1,"n":1,"p":"!!!!"})",
                            R"({"e":"asked","t":1,"n":1,"p":"AAAA"})", R"({"e":"dance","t":1})",
-                           R"({"e":"told","t":1,"n":-1})", R"({"e":"told","t":1,"n":1,"o":[[1]]})"}) {
+                           R"({"e":"told","t":1,"n":1,"o":[[1]]})"}) {
     const auto event = decode(text);
     ASSERT_FALSE(event.ok()) << text;
     EXPECT_EQ(event.error().kind, ErrorKind::corrupt);

@@ -38,9 +38,8 @@ TEST(ParetoArchive, AgreesWithNonDominatedSorting) {
       if (objectives == 1) {
         oracle.insert(*std::min_element(points.begin(), points.end()));
       } else {
-        for (const auto i : std::get<0>(pagmo::fast_non_dominated_sorting(points))[0]) {
-          oracle.insert(points[i]);
-        }
+        const auto sorted = pagmo::fast_non_dominated_sorting(points);
+        for (const auto i : std::get<0>(sorted)[0]) oracle.insert(points[i]);
       }
       EXPECT_EQ(ours, oracle) << objectives << " objectives, grid " << grid;
       EXPECT_TRUE(std::is_sorted(

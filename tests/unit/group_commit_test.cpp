@@ -122,9 +122,10 @@ class GroupCommitTest : public testing::Test {
   }
   std::vector<std::string> events(const std::string& job) {
     std::vector<std::string> found;
-    EXPECT_TRUE(backend_.read(job, {1, 1}, [&](EventId, std::string_view event) {
-      found.emplace_back(event);
-    }).ok());
+    EXPECT_TRUE(
+        backend_
+            .read(job, {1, 1}, [&](EventId, std::string_view event) { found.emplace_back(event); })
+            .ok());
     return found;
   }
 
@@ -245,10 +246,9 @@ TEST_F(GroupCommitTest, AForgottenLogReleasesItsListener) {
   GroupCommit group(backend_);
   auto watched = std::make_shared<int>(0);
   std::promise<void> committed;
-  auto log = group.open("a", create("a"),
-                        [watched, &committed](const Result<EventId>&, std::size_t) {
-                          committed.set_value();
-                        });
+  auto log = group.open(
+      "a", create("a"),
+      [watched, &committed](const Result<EventId>&, std::size_t) { committed.set_value(); });
   log->append("x");
   committed.get_future().wait();
   log.reset();

@@ -15,12 +15,13 @@ class JobStateTest : public testing::Test {
     spec.optimizer = "random";
     spec.evaluator = "e";
     spec.budget.trials = 10;
-    apply(OwnerEvent{"n", "b"});
-    apply(CreatedEvent{spec, ""});
+    must_apply(OwnerEvent{"n", "b"});
+    must_apply(CreatedEvent{spec, ""});
   }
   Result<void> apply(EventBody body) {
     return state_.apply({1, ++number_}, {clock_ += 100, std::move(body)});
   }
+  void must_apply(EventBody body) { ASSERT_TRUE(apply(std::move(body)).ok()); }
   void ask(TrialNumber n, double x, std::uint64_t replicate = 0) {
     ASSERT_TRUE(apply(AskedEvent{n, {.point = {x}, .replicate = replicate}}).ok());
   }
@@ -86,10 +87,10 @@ TEST_F(JobStateTest, LogsThatDoNotAddUpAreRefused) {
 
 TEST_F(JobStateTest, PausedTimeIsNotRunningTime) {
   ask(1, 0.5);
-  apply(PausedEvent{"lunch"});
+  must_apply(PausedEvent{"lunch"});
   const auto before = state_.running_ms();
   clock_ += 3'600'000;
-  apply(ResumedEvent{});
+  must_apply(ResumedEvent{});
   tell(1, 1, 1);
   EXPECT_EQ(state_.running_ms(), before + 100);
   EXPECT_EQ(state_.status(), JobStatus::running);
@@ -98,7 +99,7 @@ TEST_F(JobStateTest, PausedTimeIsNotRunningTime) {
 TEST_F(JobStateTest, LimitsChangeAtTheirPlace) {
   ask(1, 0.5);
   tell(1, 1, 1);
-  apply(ExtendedEvent{.trials = 20, .wall_s = {}, .parallelism = 3, .reason = ""});
+  must_apply(ExtendedEvent{.trials = 20, .wall_s = {}, .parallelism = 3, .reason = ""});
   ASSERT_EQ(state_.limit_changes().size(), 1U);
   EXPECT_EQ(state_.limit_changes()[0].told_before, 1U);
   EXPECT_EQ(state_.limit_changes()[0].trials, 20U);

@@ -114,7 +114,8 @@ TEST(CandidateJson, PointsAtEveryProblem) {
 }
 
 TEST(CandidateJson, CoefficientsObeyTheirBounds) {
-  const SearchSpace space = space_of(R"([{"name":"a","type":"affine","size":3,"low":-1,"high":1}])");
+  const SearchSpace space =
+      space_of(R"([{"name":"a","type":"affine","size":3,"low":-1,"high":1}])");
   // The reference coefficient is implied and has no bound of its own.
   EXPECT_TRUE(point_from_json(space, document(R"({"a":[-1,-1,3]})"), "").ok());
   EXPECT_FALSE(point_from_json(space, document(R"({"a":[-2,1,2]})"), "").ok());

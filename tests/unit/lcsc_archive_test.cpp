@@ -10,7 +10,7 @@ namespace paretod {
 namespace {
 
 TEST(Coefficients, CountTheImpliedOne) {
-  EXPECT_DOUBLE_EQ(coefficient_norm({0, 0}), 1);           // (0, 0, 1)
+  EXPECT_DOUBLE_EQ(coefficient_norm({0, 0}), 1);              // (0, 0, 1)
   EXPECT_DOUBLE_EQ(coefficient_norm({3, 2}), std::sqrt(29));  // (3, 2, -4)
   EXPECT_DOUBLE_EQ(squared_distance({0, 0}, {1, 0}), 2);
   EXPECT_DOUBLE_EQ(squared_distance({1, 0}, {0, 1}), 2);

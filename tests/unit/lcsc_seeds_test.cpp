@@ -98,9 +98,8 @@ TEST(LcscSeeds, DoNotRepeatThemselves) {
       for (std::size_t j = 0; j < i; ++j) EXPECT_NE(seeds.all[i].point, seeds.all[j].point);
     }
     EXPECT_NE(seeds.last, seeds.uniform);
-    EXPECT_TRUE(std::any_of(seeds.all.begin(), seeds.all.end(), [](const auto& s) {
-      return s.ema;
-    }));
+    EXPECT_TRUE(
+        std::any_of(seeds.all.begin(), seeds.all.end(), [](const auto& s) { return s.ema; }));
   }
 }
 

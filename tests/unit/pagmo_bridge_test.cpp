@@ -62,9 +62,10 @@ Script script_for(const SearchProblem& problem, std::function<Outcome(const Cand
 double hypervolume_of(const ScriptedRun& run) {
   ParetoArchive archive;
   for (const ScriptedEvent& event : run.log) {
-    if (event.kind != ScriptedEvent::Kind::told || event.outcome.status != TrialStatus::ok) continue;
-    archive.insert(event.number, {event.outcome.objectives[0].value,
-                                  event.outcome.objectives[1].value});
+    if (event.kind != ScriptedEvent::Kind::told || event.outcome.status != TrialStatus::ok)
+      continue;
+    archive.insert(event.number,
+                   {event.outcome.objectives[0].value, event.outcome.objectives[1].value});
   }
   std::vector<std::vector<double>> points;
   for (const auto& member : archive.members()) points.push_back(member.objectives);
@@ -81,18 +82,18 @@ TEST(PagmoBridge, FindsTheFrontOfZdt1) {
 
 TEST(PagmoBridge, SpendsTheBudgetEvenWithinAGeneration) {
   const SearchProblem problem = two_objectives(unit_box(3), 50);
-  const ScriptedRun run = run_scripted(pagmo_optimizer(), problem, {{"population", std::int64_t{16}}},
-                                       script_for(problem, zdt1));
+  const ScriptedRun run = run_scripted(
+      pagmo_optimizer(), problem, {{"population", std::int64_t{16}}}, script_for(problem, zdt1));
   EXPECT_EQ(run.evaluated, 50U);
   EXPECT_EQ(run.log.size(), 100U) << "nothing is left in flight";
 }
 
 TEST(PagmoBridge, StopsAfterItsGenerations) {
   const SearchProblem problem = two_objectives(unit_box(3), 1000);
-  const ScriptedRun run = run_scripted(
-      pagmo_optimizer(), problem,
-      {{"population", std::int64_t{12}}, {"generations", std::int64_t{5}}},
-      script_for(problem, zdt1));
+  const ScriptedRun run =
+      run_scripted(pagmo_optimizer(), problem,
+                   {{"population", std::int64_t{12}}, {"generations", std::int64_t{5}}},
+                   script_for(problem, zdt1));
   EXPECT_EQ(run.report.stop_reason, "generations");
   EXPECT_EQ(run.evaluated, 12U * 6);
 }
@@ -129,11 +130,11 @@ TEST(PagmoBridge, ExploresMixedSpacesInTheOrderOfTheSpace) {
 
 TEST(PagmoBridge, FailedTrialsDieOutAndDoNotSpoilTheFront) {
   const SearchProblem problem = two_objectives(unit_box(10), 8000);
-  const ScriptedRun run = run_scripted(
-      pagmo_optimizer(), problem, {}, script_for(problem, [](const Candidate& c) {
-        if (c.point[1] > 0.5) return Outcome::failure(TrialStatus::failed, "crashed");
-        return zdt1(c);
-      }));
+  const ScriptedRun run =
+      run_scripted(pagmo_optimizer(), problem, {}, script_for(problem, [](const Candidate& c) {
+                     if (c.point[1] > 0.5) return Outcome::failure(TrialStatus::failed, "crashed");
+                     return zdt1(c);
+                   }));
   std::size_t late = 0;
   for (const ScriptedEvent& event : run.log) {
     if (event.kind == ScriptedEvent::Kind::told && event.number > 6000 &&
@@ -206,9 +207,9 @@ TEST(PagmoBridge, AcceptsTheExtremesOfItsParameters) {
     for (const double value : {field.low, field.high}) {
       const ParamValues params{{field.name, value}, {"population", std::int64_t{8}}};
       ASSERT_EQ(refusal(problem, params), "");
-      EXPECT_EQ(run_scripted(pagmo_optimizer(), problem, params, script_for(problem, zdt1))
-                    .evaluated,
-                200U)
+      EXPECT_EQ(
+          run_scripted(pagmo_optimizer(), problem, params, script_for(problem, zdt1)).evaluated,
+          200U)
           << field.name << " " << value;
     }
   }

@@ -29,8 +29,8 @@ std::vector<Point> asked(const SearchProblem& problem, std::size_t parallelism) 
   script.budget = 200;
   script.parallelism = parallelism;
   script.outcome = [](const Candidate& c) { return scalar_outcome(c.point[0]); };
-  const auto run = run_scripted(random_optimizer(), problem, {{"fidelity", std::int64_t{7}}},
-                                script);
+  const auto run =
+      run_scripted(random_optimizer(), problem, {{"fidelity", std::int64_t{7}}}, script);
   EXPECT_EQ(run.report.stop_reason, "budget");
   std::vector<Point> points;
   for (const ScriptedEvent& event : run.log) {

@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "adapters/redis/redis_backend.hpp"
+#include "daemon/store/redis_backend.hpp"
 
 namespace paretod {
 

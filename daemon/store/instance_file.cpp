@@ -1,4 +1,4 @@
-#include "adapters/redis/instance_file.hpp"
+#include "daemon/store/instance_file.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -22,8 +22,8 @@ Result<void> write_durably(const std::filesystem::path& path, const std::string&
   if (file >= 0) close(file);
   written = written && std::rename(partial.c_str(), path.c_str()) == 0;
   if (written) return {};
-  return Error{ErrorKind::denied, "cannot write " + path.string() + ": " +
-                                      std::generic_category().message(errno)};
+  return Error{ErrorKind::denied,
+               "cannot write " + path.string() + ": " + std::generic_category().message(errno)};
 }
 
 }  // namespace

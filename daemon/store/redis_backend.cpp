@@ -1,4 +1,4 @@
-#include "adapters/redis/redis_backend.hpp"
+#include "daemon/store/redis_backend.hpp"
 
 #include <sys/random.h>
 
@@ -167,15 +167,16 @@ Result<std::string> RedisBackend::check_instance(const std::optional<std::string
         }
         if (stored.kind != Kind::text) {
           return Error{ErrorKind::corrupt,
-                       where + " does not hold the data of this daemon (instance " + *known +
+                       where + " does not hold the data of this daemon (instance " +
+                           known.value_or(fresh) +
                            "): it is another server, or it lost everything; point paretod at the "
                            "right server or restore its data, or use a new state directory"};
         }
         if (known && stored.text != *known) {
-          return Error{ErrorKind::conflict,
-                       where + " holds the data of another daemon (instance " + stored.text +
-                           ", not " + *known + "); use that daemon's state directory, or another "
-                           "server or prefix"};
+          return Error{ErrorKind::conflict, where + " holds the data of another daemon (instance " +
+                                                stored.text + ", not " + *known +
+                                                "); use that daemon's state directory, or another "
+                                                "server or prefix"};
         }
         return stored.text;
       });
@@ -275,7 +276,8 @@ RedisBackend::Verdict RedisBackend::refused(const RedisReply& reply) const {
   const RedisRefusal refusal(reply.text);
   switch (refusal.meaning()) {
     case RedisRefusal::Meaning::id_taken:
-      return {Verdict::Kind::unknown};
+      return {Verdict::Kind::unknown,
+              Error{ErrorKind::unavailable, "the log grew while it was appended to"}};
     case RedisRefusal::Meaning::try_later:
       return {Verdict::Kind::try_later, refusal.error(options_.address)};
     case RedisRefusal::Meaning::final:
@@ -301,6 +303,9 @@ std::vector<Result<void>> RedisBackend::write(std::span<const Batch> batches) {
     }
   }
 
+  // An id that was free can be taken by bytes of a lost connection that arrive late, not often.
+  constexpr int most_refusals = 3;
+  std::vector<int> refusals(batches.size());
   Backoff backoff;
   bool degraded = false;
   while (!open.empty()) {
@@ -332,8 +337,11 @@ std::vector<Result<void>> RedisBackend::write(std::span<const Batch> batches) {
       for (std::size_t k = 0; k < open.size(); ++k) {
         const std::size_t i = open[k];
         const Batch& batch = batches[i];
-        const Verdict verdict = appending[k] ? receive_append(*writer_, batch)
-                                             : receive_look(*writer_, batch);
+        Verdict verdict =
+            appending[k] ? receive_append(*writer_, batch) : receive_look(*writer_, batch);
+        if (verdict.kind == Verdict::Kind::unknown && ++refusals[i] == most_refusals) {
+          verdict = {Verdict::Kind::failed, damaged(batch.job, "its last entries were deleted")};
+        }
         if (verdict.kind == Verdict::Kind::lost) {
           obstacle = verdict.error;
           writer_.reset();
@@ -383,102 +391,103 @@ Result<EventId> RedisBackend::create(const std::string& job,
   bool owner_in_doubt = false;
   bool owner_written = false;
 
-  return persist<EventId>([&](RedisConnection& connection,
-                              std::string& why) -> std::optional<Result<EventId>> {
-    if (!owner_written) {
-      connection.append({"SADD", options_.prefix + "jobs", job});
-      auto listed = connection.read();
-      if (!listed) {
-        why = listed.error().message;
-        return std::nullopt;
-      }
-      if (listed->is_error()) {
-        const Verdict verdict = refused(*listed);
+  return persist<EventId>(
+      [&](RedisConnection& connection, std::string& why) -> std::optional<Result<EventId>> {
+        if (!owner_written) {
+          connection.append({"SADD", options_.prefix + "jobs", job});
+          auto listed = connection.read();
+          if (!listed) {
+            why = listed.error().message;
+            return std::nullopt;
+          }
+          if (listed->is_error()) {
+            const Verdict verdict = refused(*listed);
+            why = verdict.error.message;
+            if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
+            return verdict.error;
+          }
+          connection.append({"XADD", key, "1-1", "e", events.front()});
+          Verdict verdict = receive_append(connection, owner);
+          if (verdict.kind == Verdict::Kind::unknown) {
+            if (!owner_in_doubt) {
+              return Error{ErrorKind::conflict, "job '" + job + "' already has a log"};
+            }
+            // An earlier attempt whose reply was lost may have succeeded.
+            connection.append({"XRANGE", key, "1-1", "1-1"});
+            auto stored = connection.read();
+            if (!stored || stored->is_error()) {
+              why = stored ? stored->text : stored.error().message;
+              return std::nullopt;
+            }
+            const auto entry =
+                stored->elements.empty() ? std::nullopt : parse_entry(stored->elements[0]);
+            if (!entry || !holds(*entry, owner)) {
+              return Error{ErrorKind::conflict, "job '" + job + "' already has a log"};
+            }
+            verdict.kind = Verdict::Kind::done;
+          }
+          why = verdict.error.message;
+          if (verdict.kind == Verdict::Kind::failed) return verdict.error;
+          if (verdict.kind != Verdict::Kind::done) {
+            owner_in_doubt = owner_in_doubt || verdict.kind == Verdict::Kind::lost;
+            return std::nullopt;
+          }
+          owner_written = true;
+        }
+        if (rest.events.empty()) return owner.last;
+        send_look(connection, rest);
+        Verdict verdict = receive_look(connection, rest);
+        if (verdict.kind == Verdict::Kind::absent) {
+          send_append(connection, rest);
+          verdict = receive_append(connection, rest);
+        }
         why = verdict.error.message;
-        if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
-        return verdict.error;
-      }
-      connection.append({"XADD", key, "1-1", "e", events.front()});
-      Verdict verdict = receive_append(connection, owner);
-      if (verdict.kind == Verdict::Kind::unknown) {
-        if (!owner_in_doubt) {
-          return Error{ErrorKind::conflict, "job '" + job + "' already has a log"};
-        }
-        // An earlier attempt whose reply was lost may have succeeded.
-        connection.append({"XRANGE", key, "1-1", "1-1"});
-        auto stored = connection.read();
-        if (!stored || stored->is_error()) {
-          why = stored ? stored->text : stored.error().message;
-          return std::nullopt;
-        }
-        const auto entry = stored->elements.empty() ? std::nullopt : parse_entry(stored->elements[0]);
-        if (!entry || !holds(*entry, owner)) {
-          return Error{ErrorKind::conflict, "job '" + job + "' already has a log"};
-        }
-        verdict.kind = Verdict::Kind::done;
-      }
-      why = verdict.error.message;
-      if (verdict.kind == Verdict::Kind::failed) return verdict.error;
-      if (verdict.kind != Verdict::Kind::done) {
-        owner_in_doubt = owner_in_doubt || verdict.kind == Verdict::Kind::lost;
+        if (verdict.kind == Verdict::Kind::done) return rest.last;
+        if (verdict.kind == Verdict::Kind::failed) return verdict.error;
         return std::nullopt;
-      }
-      owner_written = true;
-    }
-    if (rest.events.empty()) return owner.last;
-    send_look(connection, rest);
-    Verdict verdict = receive_look(connection, rest);
-    if (verdict.kind == Verdict::Kind::absent) {
-      send_append(connection, rest);
-      verdict = receive_append(connection, rest);
-    }
-    why = verdict.error.message;
-    if (verdict.kind == Verdict::Kind::done) return rest.last;
-    if (verdict.kind == Verdict::Kind::failed) return verdict.error;
-    return std::nullopt;
-  });
+      });
 }
 
 Result<EventId> RedisBackend::take_over(const std::string& job, const std::string& owner_event) {
   if (closed()) return closing_error();
   const std::string key = log_key(job);
   std::optional<EventId> in_doubt;
-  return persist<EventId>([&](RedisConnection& connection,
-                              std::string& why) -> std::optional<Result<EventId>> {
-    if (in_doubt) connection.append({"XRANGE", key, in_doubt->text(), in_doubt->text()});
-    connection.append({"XREVRANGE", key, "+", "-", "COUNT", "1"});
-    RedisReply top;
-    for (int left = in_doubt ? 2 : 1; left > 0; --left) {
-      auto reply = connection.read();
-      if (!reply) {
-        why = reply.error().message;
-        return std::nullopt;
-      }
-      if (reply->is_error()) {
-        const Verdict verdict = refused(*reply);
+  return persist<EventId>(
+      [&](RedisConnection& connection, std::string& why) -> std::optional<Result<EventId>> {
+        if (in_doubt) connection.append({"XRANGE", key, in_doubt->text(), in_doubt->text()});
+        connection.append({"XREVRANGE", key, "+", "-", "COUNT", "1"});
+        RedisReply top;
+        for (int left = in_doubt ? 2 : 1; left > 0; --left) {
+          auto reply = connection.read();
+          if (!reply) {
+            why = reply.error().message;
+            return std::nullopt;
+          }
+          if (reply->is_error()) {
+            const Verdict verdict = refused(*reply);
+            why = verdict.error.message;
+            if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
+            return verdict.error;
+          }
+          if (left == 2 && !reply->elements.empty()) {
+            const auto entry = parse_entry(reply->elements[0]);
+            if (entry && entry->size() == 1 && entry->event(0) == owner_event) return *in_doubt;
+          }
+          top = std::move(*reply);
+        }
+        if (top.elements.empty()) return no_log(job);
+        const auto entry = parse_entry(top.elements[0]);
+        if (!entry) return damaged(job, "its last entry is not one of paretod's");
+        const EventId id{entry->last.epoch + 1, 1};
+        connection.append({"XADD", key, "NOMKSTREAM", id.text(), "e", owner_event});
+        const Verdict verdict = receive_append(connection, Batch{job, entry->last, id, {}});
         why = verdict.error.message;
-        if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
-        return verdict.error;
-      }
-      if (left == 2 && !reply->elements.empty()) {
-        const auto entry = parse_entry(reply->elements[0]);
-        if (entry && entry->size() == 1 && entry->event(0) == owner_event) return *in_doubt;
-      }
-      top = std::move(*reply);
-    }
-    if (top.elements.empty()) return no_log(job);
-    const auto entry = parse_entry(top.elements[0]);
-    if (!entry) return damaged(job, "its last entry is not one of paretod's");
-    const EventId id{entry->last.epoch + 1, 1};
-    connection.append({"XADD", key, "NOMKSTREAM", id.text(), "e", owner_event});
-    const Verdict verdict = receive_append(connection, Batch{job, entry->last, id, {}});
-    why = verdict.error.message;
-    if (verdict.kind == Verdict::Kind::done) return id;
-    if (verdict.kind == Verdict::Kind::failed) return verdict.error;
-    // Refused as taken, it may still be ours: bytes of a lost connection can arrive late.
-    in_doubt = id;
-    return std::nullopt;
-  });
+        if (verdict.kind == Verdict::Kind::done) return id;
+        if (verdict.kind == Verdict::Kind::failed) return verdict.error;
+        // Refused as taken, it may still be ours: bytes of a lost connection can arrive late.
+        in_doubt = id;
+        return std::nullopt;
+      });
 }
 
 // ------------------------------------------------------------------------------------ reading
@@ -493,24 +502,24 @@ Result<EventId> RedisBackend::read(const std::string& job, EventId after, const 
   std::optional<EventId> top;
 
   while (true) {
-    auto page = persist<RedisReply>([&](RedisConnection& connection,
-                                        std::string& why) -> std::optional<Result<RedisReply>> {
-      if (top || cursor != EventId{}) {
-        connection.append({"XRANGE", key, beyond(cursor), "+", "COUNT", std::to_string(count)});
-      } else {
-        connection.append({"XRANGE", key, "-", "+", "COUNT", std::to_string(count)});
-      }
-      auto reply = connection.read();
-      if (!reply) {
-        why = reply.error().message;
-        return std::nullopt;
-      }
-      if (!reply->is_error()) return std::move(*reply);
-      const Verdict verdict = refused(*reply);
-      why = verdict.error.message;
-      if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
-      return verdict.error;
-    });
+    auto page = persist<RedisReply>(
+        [&](RedisConnection& connection, std::string& why) -> std::optional<Result<RedisReply>> {
+          if (top || cursor != EventId{}) {
+            connection.append({"XRANGE", key, beyond(cursor), "+", "COUNT", std::to_string(count)});
+          } else {
+            connection.append({"XRANGE", key, "-", "+", "COUNT", std::to_string(count)});
+          }
+          auto reply = connection.read();
+          if (!reply) {
+            why = reply.error().message;
+            return std::nullopt;
+          }
+          if (!reply->is_error()) return std::move(*reply);
+          const Verdict verdict = refused(*reply);
+          why = verdict.error.message;
+          if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
+          return verdict.error;
+        });
     if (!page) return page.error();
 
     std::size_t events = 0;
@@ -524,8 +533,8 @@ Result<EventId> RedisBackend::read(const std::string& job, EventId after, const 
                              ? (top ? id.number == cursor.number : id.number <= cursor.number)
                              : id.number == 0 && id.epoch > cursor.epoch;
       if (!joins) {
-        return damaged(job, "events are missing between " + cursor.text() + " and " +
-                                entry->last.text());
+        return damaged(
+            job, "events are missing between " + cursor.text() + " and " + entry->last.text());
       }
       for (std::size_t i = 0; i < entry->size(); ++i) {
         ++id.number;
@@ -643,8 +652,8 @@ bool RedisBackend::closed() const {
 
 Error RedisBackend::closing_error() const {
   const std::lock_guard lock(mutex_);
-  return Error{ErrorKind::unavailable,
-               health_.ok ? "the log store is closing" : "the log store is closing; " + health_.reason};
+  return Error{ErrorKind::unavailable, health_.ok ? "the log store is closing"
+                                                  : "the log store is closing; " + health_.reason};
 }
 
 void RedisBackend::set_health(Health health) {
