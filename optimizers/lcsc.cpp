@@ -38,6 +38,9 @@ namespace {
 constexpr double growth = 0.2;  // of log step size, per success
 constexpr double decay = 0.05;  // per failure: they balance at one success in five
 constexpr int most_redraws = 20;
+constexpr double carried_share = 0.9;
+constexpr std::size_t least_leaders = 5;
+constexpr std::size_t most_leaders = 20;
 
 class Lcsc {
  public:
@@ -139,13 +142,35 @@ class Lcsc {
     const auto first = [&](std::int64_t count) {
       return std::min(static_cast<std::size_t>(count), ranking.size());
     };
-    for (std::size_t i = 0; i < first(params_.rescored_elites); ++i) {
+    const std::size_t rescored = first(params_.rescored_elites);
+    if (rescored > 0 && plan_.replicates > 1 && asked_[ranking[0]] < 2) {
+      return {ranking[0], asked_[ranking[0]]++};
+    }
+    for (std::size_t i = 0; i < (gains_carry_over() ? 0 : rescored); ++i) {
       std::uint64_t& asked = asked_[ranking[i]];
       if (asked < plan_.replicates) return {ranking[i], asked++};
     }
     const std::size_t elites = first(params_.elites);
     const double cut = archive_.mean(ranking[elites - 1]);
     return {add(child(elites)), 0, false, cut};
+  }
+
+  /// Whether what the last leaders gained on replicate 0 shows on replicate 1: the slope of the
+  /// regression of one on the other.  If it does, leaders need no further replicates.
+  [[nodiscard]] bool gains_carry_over() const {
+    if (leaders_.size() < least_leaders) return true;
+    const auto n = static_cast<double>(leaders_.size());
+    double mean0 = 0, mean1 = 0;
+    for (const auto& [on0, on1] : leaders_) {
+      mean0 += on0 / n;
+      mean1 += on1 / n;
+    }
+    double variance = 0, covariance = 0;
+    for (const auto& [on0, on1] : leaders_) {
+      variance += (on0 - mean0) * (on0 - mean0);
+      covariance += (on0 - mean0) * (on1 - mean1);
+    }
+    return covariance >= carried_share * variance;
   }
 
   /// Every draw is keyed by the number of the entry that the child will become.
@@ -201,7 +226,13 @@ class Lcsc {
                                           trial.objectives[0]) < *work.cut;
       step_ = std::clamp(step_ * std::exp(success ? growth : -decay), 1e-4 / size_, 1.0);
     }
-    if (trial.ok()) archive_.report(work.entry, work.replicate, trial.objectives[0]);
+    if (!trial.ok()) return;
+    archive_.report(work.entry, work.replicate, trial.objectives[0]);
+    if (work.replicate != 1) return;
+    if (const std::optional<double> on0 = archive_.score(work.entry, 0)) {
+      leaders_.emplace_back(*on0, *archive_.score(work.entry, 1));
+      if (leaders_.size() > most_leaders) leaders_.pop_front();
+    }
   }
 
   /// The rival: generations on replicate 0, from the best seed.  Returns the final mean.
@@ -249,6 +280,7 @@ class Lcsc {
   double step_ = 0;
   std::map<TrialNumber, Work> in_flight_;
   std::deque<Work> retries_;
+  std::deque<std::pair<double, double>> leaders_;  // scores on replicates 0 and 1 of the last few
 };
 
 Problems check_lcsc(const SearchProblem& problem, const LcscParams& params) {

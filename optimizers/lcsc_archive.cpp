@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numeric>
-#include <optional>
+#include <utility>
 
 #include "optimizers/core/rng.hpp"
 
@@ -62,30 +61,25 @@ void LcscArchive::report(std::size_t number, std::uint64_t replicate, double sco
 }
 
 bool LcscArchive::calibrate(const std::vector<std::size_t>& anchors, std::uint64_t replicates) {
-  offsets_.assign(static_cast<std::size_t>(replicates), 0);
+  offsets_.clear();
+  std::vector<double> offsets(static_cast<std::size_t>(replicates), 0.0);
   std::size_t compared = 0;
   bool varies = false;
-  const auto score_of = [this](std::size_t anchor, std::uint64_t replicate) {
-    std::optional<double> found;
-    for (const auto& [r, score] : entries_[anchor].scores) {
-      if (r == replicate) found = score;
-    }
-    return found;
-  };
   for (std::uint64_t r = 1; r < replicates; ++r) {
     double sum = 0;
     std::size_t count = 0;
     for (const std::size_t anchor : anchors) {
-      const std::optional<double> here = score_of(anchor, r);
-      const std::optional<double> zero = score_of(anchor, 0);
+      const std::optional<double> here = score(anchor, r);
+      const std::optional<double> zero = score(anchor, 0);
       if (!here || !zero) continue;
       varies = varies || *here != *zero;
       sum += *here - *zero;
       ++count;
     }
     compared += count;
-    if (count > 0) offsets_[static_cast<std::size_t>(r)] = sum / static_cast<double>(count);
+    if (count > 0) offsets[static_cast<std::size_t>(r)] = sum / static_cast<double>(count);
   }
+  offsets_ = std::move(offsets);
   rank_all();
   return varies || compared == 0;
 }
@@ -98,6 +92,13 @@ void LcscArchive::penalise(double weight, Point centre) {
 
 double LcscArchive::penalty(const Point& point) const {
   return weight_ > 0 ? weight_ * squared_distance(point, centre_) : 0;
+}
+
+std::optional<double> LcscArchive::score(std::size_t entry, std::uint64_t replicate) const {
+  for (const auto& [r, score] : entries_[entry].scores) {
+    if (r == replicate) return adjusted(entries_[entry].point, r, score);
+  }
+  return std::nullopt;
 }
 
 double LcscArchive::adjusted(const Point& point, std::uint64_t replicate, double score) const {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -41,6 +42,8 @@ class LcscArchive {
   [[nodiscard]] const std::vector<std::size_t>& ranking() const { return ranking_; }
   /// Mean over its replicates, offsets removed, penalty included.  Requires a score.
   [[nodiscard]] double mean(std::size_t entry) const { return entries_[entry].mean; }
+  /// Its score on one replicate as it counts towards the mean, if it has one.
+  [[nodiscard]] std::optional<double> score(std::size_t entry, std::uint64_t replicate) const;
   /// One score as it counts towards the mean.
   [[nodiscard]] double adjusted(const Point& point, std::uint64_t replicate, double score) const;
 

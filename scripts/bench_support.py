@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / 'tests' / 'support'))
 def arguments(description):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('--quick', action='store_true', help='smaller counts, under 5 minutes')
+    parser.add_argument('--no-build', action='store_true', help='use build/release as it is')
     parser.add_argument('--json', metavar='FILE', help='also write rows of name, value, unit, target, holds')
     return parser
 

@@ -16,7 +16,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t samples_per_lock = 4096;
+/// Some milliseconds of holding the lock.  Getting it from a busy job may take longer than that.
+constexpr std::size_t samples_per_lock = 16'384;
 
 std::uint64_t key_of(const Candidate& candidate) {
   std::uint64_t key = mix64(candidate.fidelity, candidate.point.size());

@@ -19,7 +19,7 @@ struct HistorySample {
   std::vector<double> objectives;  ///< minimised
 };
 
-/// Copies a few thousand at a time, so that the job's lock is never held for long.
+/// Copies some thousands at a time, so that the job's lock is never held for long.
 std::vector<HistorySample> history_samples(Job& job);
 
 /// One objective: a row at each change of the best point, and the last trial; several: rows evenly
