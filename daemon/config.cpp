@@ -128,8 +128,7 @@ Result<DaemonConfig> parse_config(const std::string& text, const std::string& ba
   ObjectReader reader(*document, "", problems);
   static_cast<void>(reader.find("$schema"));
   if (const json* listen = reader.find("listen")) read_listen(*listen, config, problems);
-  config.state_directory =
-      resolved(base_directory, reader.string("state_directory").value_or(""));
+  config.state_directory = resolved(base_directory, reader.string("state_directory").value_or(""));
   if (const json* redis = reader.find("redis")) read_redis(*redis, config, problems);
   if (const json* evaluators = reader.find("evaluators")) {
     read_evaluators(*evaluators, config, problems);
@@ -139,9 +138,9 @@ Result<DaemonConfig> parse_config(const std::string& text, const std::string& ba
   reader.refuse_others();
   config.token_file = resolved(base_directory, config.token_file);
   if (!is_loopback(config.address) && config.token_file.empty()) {
-    problems.push_back({"/listen/token_file",
-                        "is required to listen on " + config.address +
-                            ": any address but loopback needs a bearer token"});
+    problems.push_back(
+        {"/listen/token_file", "is required to listen on " + config.address +
+                                   ": any address but loopback needs a bearer token"});
   }
   if (!problems.empty()) return invalid("the configuration is not valid", std::move(problems));
   return config;

@@ -150,7 +150,11 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   JobManager manager(*store->backend, **catalog,
                      {.max_active_jobs = config.max_active_jobs,
                       .max_stored_jobs = config.max_stored_jobs,
-                      .build = std::string(build_version())});
+                      .build = std::string(build_version()),
+                      .on_lifecycle = [&logger](const std::string& job, std::string_view what,
+                                                const std::string& detail) {
+                        logger.info("job " + std::string(what), {{"job", job}, {"detail", detail}});
+                      }});
 
   HttpServer* serving = nullptr;
   ApiOptions api_options;
@@ -181,10 +185,9 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   server.start(config.http_threads);
   const std::string url = "http://" + config.address + ":" + std::to_string(server.port());
   const AddressFile address(config.state_directory, url);
-  logger.info("paretod is ready",
-              {{"address", url},
-               {"jobs", static_cast<std::int64_t>(manager.list().size())},
-               {"build", std::string(build_version())}});
+  logger.info("paretod is ready", {{"address", url},
+                                   {"jobs", static_cast<std::int64_t>(manager.list().size())},
+                                   {"build", std::string(build_version())}});
 
   const std::string signal_name = stop.wait();
   logger.info("stopping: waiting for evaluations in flight",

@@ -27,8 +27,8 @@ void check_parameter(const Parameter& declared, const Parameter& asked, const st
         {at + "/type", "the evaluator declares it as " + std::string(name_of(declared.type))});
     return;
   }
-  const bool bounded = asked.type != ParameterType::categorical &&
-                       asked.type != ParameterType::boolean;
+  const bool bounded =
+      asked.type != ParameterType::categorical && asked.type != ParameterType::boolean;
   if (bounded && asked.low < declared.low) {
     problems.push_back({at + "/low", "is below what the evaluator declares"});
   }
@@ -41,8 +41,8 @@ void check_parameter(const Parameter& declared, const Parameter& asked, const st
   for (std::size_t i = 0; i < asked.choices.size(); ++i) {
     const auto& known = declared.choices;
     if (std::find(known.begin(), known.end(), asked.choices[i]) == known.end()) {
-      problems.push_back({at + "/choices/" + std::to_string(i),
-                          "is no choice that the evaluator declares"});
+      problems.push_back(
+          {at + "/choices/" + std::to_string(i), "is no choice that the evaluator declares"});
     }
   }
 }
@@ -91,8 +91,8 @@ Problems check_params(const std::vector<FieldInfo>& fields, const ParamValues& v
   for (const auto& [name, value] : values) {
     const FieldInfo* field = find_named(fields, name);
     if (field == nullptr) {
-      problems.push_back({"/evaluator/params/" + name, "no parameter is called \"" + name +
-                                                           "\"; known: " + names_of(fields)});
+      problems.push_back({"/evaluator/params/" + name,
+                          "no parameter is called \"" + name + "\"; known: " + names_of(fields)});
     } else if (const auto checked = check_field(*field, value); !checked) {
       problems.push_back({"/evaluator/params/" + name, checked.error().message});
     }

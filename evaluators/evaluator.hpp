@@ -20,8 +20,8 @@ namespace paretod {
 
 /// What an evaluator declares of itself, so that a job spec need not repeat it.
 struct EvaluatorDescription {
-  std::string type;     ///< "builtin", "process", "diffusion", ...
-  std::string summary;  ///< one sentence
+  std::string type;       ///< "builtin", "process", "diffusion", ...
+  std::string summary;    ///< one sentence
   std::size_t slots = 1;  ///< requests it works on at once
   /// Declared space; empty when it takes the job's.
   std::optional<std::vector<Parameter>> space;
@@ -106,8 +106,7 @@ struct EvaluatorType {
   std::string summary;
   std::vector<FieldInfo> fields;  ///< of its configuration block
   /// Problems in the error point below "" (the configuration block).
-  std::function<Result<std::unique_ptr<Evaluator>>(const ParamValues&,
-                                                   const EvaluatorEnvironment&)>
+  std::function<Result<std::unique_ptr<Evaluator>>(const ParamValues&, const EvaluatorEnvironment&)>
       create;
 };
 

@@ -10,7 +10,9 @@ namespace paretod {
 InProcessEvaluator::InProcessEvaluator(std::size_t threads, std::size_t batch)
     : thread_count_(std::max<std::size_t>(threads, 1)), batch_(std::max<std::size_t>(batch, 1)) {}
 
-InProcessEvaluator::~InProcessEvaluator() { stop(); }
+InProcessEvaluator::~InProcessEvaluator() {
+  stop();
+}
 
 void InProcessEvaluator::stop() {
   {
@@ -49,8 +51,7 @@ void InProcessEvaluator::cancel(std::uint64_t ticket) {
     dropped = std::move(*found);
     queue_.erase(found);
   }
-  (*dropped.reply)(
-      {ticket, ReplyKind::done, Outcome::failure(TrialStatus::failed, "cancelled")});
+  (*dropped.reply)({ticket, ReplyKind::done, Outcome::failure(TrialStatus::failed, "cancelled")});
 }
 
 void InProcessEvaluator::work() {
@@ -63,8 +64,7 @@ void InProcessEvaluator::work() {
     --idle_;
     if (stopping_) return;
     // A fair share, so that no thread idles while another holds a long batch.
-    const std::size_t share =
-        std::min(batch_, (queue_.size() + thread_count_ - 1) / thread_count_);
+    const std::size_t share = std::min(batch_, (queue_.size() + thread_count_ - 1) / thread_count_);
     while (requests.size() < share) {
       requests.push_back(std::move(queue_.front().request));
       replies.push_back(std::move(queue_.front().reply));

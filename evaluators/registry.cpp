@@ -19,9 +19,8 @@ std::vector<std::pair<std::string, std::unique_ptr<Evaluator>>> builtin_evaluato
   for (TestProblem& problem : builtin_problems()) {
     problem.description.slots = environment.threads;
     std::string name = problem.name;
-    evaluators.emplace_back(std::move(name),
-                            std::make_unique<TestEvaluator>(std::move(problem),
-                                                            environment.threads));
+    evaluators.emplace_back(
+        std::move(name), std::make_unique<TestEvaluator>(std::move(problem), environment.threads));
   }
   return evaluators;
 }

@@ -113,8 +113,9 @@ FieldInfo field_from_json(const std::string& name, const json& value, const std:
   const auto zero = zero_of_type(type, item_type);
   if (!zero) {
     if (has_type) {
-      reader.refuse("type", "has to be boolean, integer, number, string, or array with items of "
-                            "type number or string");
+      reader.refuse("type",
+                    "has to be boolean, integer, number, string, or array with items of "
+                    "type number or string");
     }
   } else if (given != nullptr) {
     field.default_value = *zero;
@@ -169,9 +170,8 @@ json to_json(const ParamValues& values) {
 json json_schema(const std::vector<FieldInfo>& fields) {
   json properties = json::object();
   for (const FieldInfo& field : fields) properties[field.name] = field_schema(field);
-  return {{"type", "object"},
-          {"properties", std::move(properties)},
-          {"additionalProperties", false}};
+  return {
+      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
 
 Result<std::vector<FieldInfo>> fields_from_json(const json& properties,

@@ -12,7 +12,8 @@ using nlohmann::json;
 
 std::string printable(std::string_view text) {
   std::string out(text.substr(0, 200));
-  std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   return out;
 }
 

@@ -111,8 +111,7 @@ std::optional<double> scalar_coordinate(const Parameter& parameter, const json& 
         return {};
       }
       if (!(number >= parameter.low && number <= parameter.high)) {
-        problem =
-            "has to lie in [" + text_of(parameter.low) + ", " + text_of(parameter.high) + "]";
+        problem = "has to lie in [" + text_of(parameter.low) + ", " + text_of(parameter.high) + "]";
         return {};
       }
       return number;
@@ -138,8 +137,8 @@ std::optional<double> scalar_coordinate(const Parameter& parameter, const json& 
   return {};
 }
 
-std::optional<std::vector<double>> read_coefficients(const Parameter& parameter,
-                                                     const json& value, std::string& problem) {
+std::optional<std::vector<double>> read_coefficients(const Parameter& parameter, const json& value,
+                                                     std::string& problem) {
   const bool numbers = value.is_array() && std::all_of(value.begin(), value.end(),
                                                        [](const json& v) { return v.is_number(); });
   if (!numbers || value.size() != parameter.size) {
@@ -157,8 +156,7 @@ std::optional<std::vector<double>> read_coefficients(const Parameter& parameter,
 
 }  // namespace
 
-Result<std::vector<Parameter>> parameters_from_json(const json& array,
-                                                    const std::string& pointer) {
+Result<std::vector<Parameter>> parameters_from_json(const json& array, const std::string& pointer) {
   const std::string message = "the search space is not valid";
   if (!array.is_array()) {
     return invalid(message,
@@ -252,8 +250,7 @@ Result<Point> point_from_json(const SearchSpace& space, const json& object,
   return point;
 }
 
-Result<std::vector<Objective>> objectives_from_json(const json& array,
-                                                    const std::string& pointer) {
+Result<std::vector<Objective>> objectives_from_json(const json& array, const std::string& pointer) {
   const std::string message = "the objectives are not valid";
   if (!array.is_array() || array.empty()) {
     return invalid(message, {{pointer, "has to be an array of at least one objective"}});

@@ -288,8 +288,8 @@ std::vector<LaneStatus> Dispatcher::lanes() const {
   const std::lock_guard lock(state_->mutex);
   std::vector<LaneStatus> statuses;
   for (const auto& [name, lane] : state_->lanes) {
-    LaneStatus status{name, lane->evaluator->description.slots, lane->busy, 0, lane->completed,
-                      lane->retried};
+    LaneStatus status{
+        name, lane->evaluator->description.slots, lane->busy, 0, lane->completed, lane->retried};
     for (const auto& [id, client] : state_->clients) {
       if (client.lane == lane.get()) status.queued += client.queue.size();
     }

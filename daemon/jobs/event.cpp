@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -160,14 +161,20 @@ json report_json(const Report& report) {
   return {{"stop", report.stop_reason}, {"quantities", report.quantities}, {"rows", rows}};
 }
 
-json fields(const OwnerEvent& owner) { return {{"nonce", owner.nonce}, {"build", owner.build}}; }
+json fields(const OwnerEvent& owner) {
+  return {{"nonce", owner.nonce}, {"build", owner.build}};
+}
 json fields(const CreatedEvent& created) {
   json j = {{"spec", to_json(created.spec)}};
   if (!created.request_digest.empty()) j["digest"] = created.request_digest;
   return j;
 }
-json fields(const PausedEvent& paused) { return {{"why", paused.reason}}; }
-json fields(const ResumedEvent&) { return json::object(); }
+json fields(const PausedEvent& paused) {
+  return {{"why", paused.reason}};
+}
+json fields(const ResumedEvent&) {
+  return json::object();
+}
 json fields(const ExtendedEvent& extended) {
   json j = {{"why", extended.reason}};
   if (extended.trials) j["trials"] = *extended.trials;
@@ -326,11 +333,17 @@ Result<EventBody> body_from(const json& j) {
   if (kind == "resumed") return EventBody(ResumedEvent{});
   if (kind == "extended") return EventBody(extended_from(j));
   if (kind == "finished") return EventBody(finished_from(j));
-  return Error{ErrorKind::corrupt, "an event of unknown kind \"" + kind +
-                                       "\": written by a newer paretod?"};
+  return Error{ErrorKind::corrupt,
+               "an event of unknown kind \"" + kind + "\": written by a newer paretod?"};
 }
 
 }  // namespace
+
+std::int64_t unix_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 std::string_view name_of(JobStatus status) {
   constexpr std::string_view names[] = {"queued", "running",   "paused",  "succeeded",

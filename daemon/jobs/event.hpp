@@ -18,7 +18,9 @@ namespace paretod {
 
 enum class JobStatus { queued, running, paused, succeeded, failed, cancelled, diverged };
 std::string_view name_of(JobStatus status);
-inline bool is_final(JobStatus status) { return status > JobStatus::paused; }
+inline bool is_final(JobStatus status) {
+  return status > JobStatus::paused;
+}
 
 /// First of every epoch: who appends from here on.
 struct OwnerEvent {
@@ -63,6 +65,9 @@ struct Event {
   std::int64_t time_ms = 0;  ///< since the Unix epoch; for people, never read by a search
   EventBody body;
 };
+
+/// Now, in milliseconds since the Unix epoch.
+std::int64_t unix_ms();
 
 /// "owner", "created", "asked", ...
 std::string_view name_of(const EventBody& body);

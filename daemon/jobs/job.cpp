@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <chrono>
 #include <cmath>
 #include <exception>
 
@@ -10,12 +9,6 @@
 
 namespace paretod {
 namespace {
-
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 Error not_allowed(const std::string& verb, JobStatus status) {
   return Error{ErrorKind::conflict, "the job cannot be " + verb + ": it is " +
@@ -56,7 +49,9 @@ Job::Job(std::string id, JobState state, const Catalog& catalog, Dispatcher& dis
 
 // An evaluator's reply or a commit may hold the last reference, on its own thread and after the
 // manager is gone, so nothing of the manager's may be touched here.
-Job::~Job() { assert(!thread_.joinable()); }
+Job::~Job() {
+  assert(!thread_.joinable());
+}
 
 void Job::attach(std::shared_ptr<GroupCommit::Log> log, std::function<void()> on_settled) {
   const std::lock_guard lock(mutex_);
@@ -213,11 +208,13 @@ void Job::enforce_wall_budget() {
   const double wall = state_.budget().wall_s;
   if (wall <= 0 || wall_enforced_at_ == wall) return;
   const std::int64_t since = state_.status() == JobStatus::running
-                                 ? std::max<std::int64_t>(0, now_ms() - state_.updated_ms())
+                                 ? std::max<std::int64_t>(0, unix_ms() - state_.updated_ms())
                                  : 0;
   if (static_cast<double>(state_.running_ms() + since) < wall * 1000) return;
   wall_enforced_at_ = wall;
-  append({0, ExtendedEvent{.trials = asked_, .wall_s = {}, .parallelism = {},
+  append({0, ExtendedEvent{.trials = asked_,
+                           .wall_s = {},
+                           .parallelism = {},
                            .reason = "the wall time budget is spent"}});
 }
 
@@ -225,7 +222,7 @@ void Job::enforce_wall_budget() {
 
 void Job::append(Event event, bool lazily) {
   if (!log_ || !trouble_.empty() || ending_) return;
-  event.time_ms = now_ms();
+  event.time_ms = unix_ms();
   if (std::holds_alternative<FinishedEvent>(event.body)) ending_ = true;
   if (const auto* asked = std::get_if<AskedEvent>(&event.body)) asked_ = asked->number;
   std::string text = encode(event);

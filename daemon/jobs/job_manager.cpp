@@ -1,19 +1,12 @@
 #include "daemon/jobs/job_manager.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <random>
 
 #include "daemon/jobs/event.hpp"
 
 namespace paretod {
 namespace {
-
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 /// `digits` characters of Crockford's base32, lower case: easy to read aloud and to type.
 std::string base32(std::uint64_t value, std::size_t digits) {
@@ -37,7 +30,8 @@ std::uint64_t hash_of(const std::string& key, std::uint64_t salt) {
 
 std::string job_id(const JobSpec& spec, const std::string& idempotency_key) {
   if (!idempotency_key.empty()) {
-    return "key-" + base32(hash_of(idempotency_key, 1), 12) + base32(hash_of(idempotency_key, 2), 12);
+    return "key-" + base32(hash_of(idempotency_key, 1), 12) +
+           base32(hash_of(idempotency_key, 2), 12);
   }
   return spec.name.substr(0, 50) + "-" + base32(random64(), 6);
 }
@@ -60,7 +54,9 @@ JobManager::JobManager(LogBackend& backend, const Catalog& catalog, ManagerOptio
         }
       }) {}
 
-JobManager::~JobManager() { drain(0); }
+JobManager::~JobManager() {
+  drain(0);
+}
 
 void JobManager::wake_starter() {
   {
@@ -71,7 +67,7 @@ void JobManager::wake_starter() {
 }
 
 Event JobManager::owner_event() const {
-  return {now_ms(), OwnerEvent{base32(random64(), 12), options_.build}};
+  return {unix_ms(), OwnerEvent{base32(random64(), 12), options_.build}};
 }
 
 Result<void> JobManager::fold(const std::string& id, EventId after, JobState& state) {
@@ -102,8 +98,35 @@ Result<std::shared_ptr<Job>> JobManager::load(const std::string& id) {
   if (auto folded = fold(id, state.top(), state); !folded) return folded.error();
   const EventId top = state.top();
   auto job = std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
-  job->attach(commits_.open(id, top, job->commit_listener()), [this] { wake_starter(); });
+  adopt(job, top);
+  report(id, "recovered", job->with_state([](JobState& folded) {
+    return std::string(name_of(folded.status())) + " with " +
+           std::to_string(folded.told_order().size()) + " trials told";
+  }));
   return job;
+}
+
+void JobManager::adopt(const std::shared_ptr<Job>& job, EventId top) {
+  job->attach(commits_.open(job->id(), top, job->commit_listener()), [this] { wake_starter(); });
+  if (!options_.on_lifecycle) return;
+  job->follow([this, id = job->id()](EventId, const Event& event) {
+    std::string detail;
+    if (std::holds_alternative<AskedEvent>(event.body) ||
+        std::holds_alternative<ToldEvent>(event.body)) {
+      return;
+    }
+    if (const auto* paused = std::get_if<PausedEvent>(&event.body)) detail = paused->reason;
+    if (const auto* extended = std::get_if<ExtendedEvent>(&event.body)) detail = extended->reason;
+    if (const auto* finished = std::get_if<FinishedEvent>(&event.body)) {
+      detail = std::string(name_of(finished->status)) + ": " + finished->reason;
+    }
+    report(id, name_of(event.body), detail);
+  });
+}
+
+void JobManager::report(const std::string& job, std::string_view what,
+                        const std::string& detail) const {
+  if (options_.on_lifecycle) options_.on_lifecycle(job, what, detail);
 }
 
 Result<void> JobManager::recover() {
@@ -134,7 +157,7 @@ Result<JobManager::Created> JobManager::create(JobSpec spec, const std::string& 
   }
   const std::string id = job_id(spec, idempotency_key);
   const std::string digest = idempotency_key.empty() ? "" : request_digest;
-  const std::vector<Event> events = {owner_event(), {now_ms(), CreatedEvent{spec, digest}}};
+  const std::vector<Event> events = {owner_event(), {unix_ms(), CreatedEvent{spec, digest}}};
   auto top = backend_.create(id, {encode(events[0]), encode(events[1])});
   if (!top) {
     if (top.error().kind == ErrorKind::conflict && !idempotency_key.empty()) {
@@ -149,7 +172,10 @@ Result<JobManager::Created> JobManager::create(JobSpec spec, const std::string& 
     }
   }
   auto job = std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
-  job->attach(commits_.open(id, *top, job->commit_listener()), [this] { wake_starter(); });
+  adopt(job, *top);
+  report(id, "created", job->with_state([](JobState& created) {
+    return created.spec().optimizer + " on " + created.spec().evaluator;
+  }));
   {
     const std::lock_guard lock(mutex_);
     jobs_.emplace(id, job);
@@ -207,9 +233,14 @@ void JobManager::start_queued() {
       const std::lock_guard lock(mutex_);
       if (draining_ || active >= options_.max_active_jobs) return;
     }
-    if (!(*job)->wants_to_run()) continue;
-    (*job)->start();
-    if ((*job)->run_active()) ++active;
+    if ((*job)->wants_to_run()) {
+      (*job)->start();
+      if ((*job)->run_active()) ++active;
+    }
+    const std::string trouble = (*job)->trouble();
+    if (!trouble.empty() && troubled_.insert((*job)->id()).second) {
+      report((*job)->id(), "blocked", trouble);
+    }
   }
 }
 

@@ -4,10 +4,13 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,9 +25,13 @@
 namespace paretod {
 
 struct ManagerOptions {
-  std::size_t max_active_jobs = 64;     ///< running at once; more wait as `queued`
+  std::size_t max_active_jobs = 64;  ///< running at once; more wait as `queued`
   std::size_t max_stored_jobs = 10'000;
-  std::string build = {};               ///< build fingerprint, written to every owner event
+  std::string build = {};  ///< build fingerprint, written to every owner event
+  /// Told of what happens to jobs as a whole ("created", "recovered", "paused", "finished", ...)
+  /// with a sentence; for the log.  Called on any thread; must be quick and must not call back.
+  std::function<void(const std::string& job, std::string_view what, const std::string& detail)>
+      on_lifecycle = {};
 };
 
 class JobManager {
@@ -69,6 +76,9 @@ class JobManager {
   Result<void> fold(const std::string& id, EventId after, JobState& state);
   Result<std::shared_ptr<Job>> load(const std::string& id);
   Result<Created> repeated(const std::string& id, const std::string& request_digest);
+  /// Attaches the writer and the follower that reports the job's life.
+  void adopt(const std::shared_ptr<Job>& job, EventId top);
+  void report(const std::string& job, std::string_view what, const std::string& detail) const;
   void start_queued();
   void wake_starter();
 
@@ -80,6 +90,7 @@ class JobManager {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Job>> jobs_;
   std::vector<std::pair<std::string, Error>> unreadable_;
+  std::set<std::string> troubled_;  // whose trouble has been reported; the starter's own
   bool draining_ = false;
   bool starter_due_ = false;
   std::condition_variable_any starter_wake_;

@@ -38,7 +38,7 @@ struct JobSpec {
   Budget budget;
   std::size_t parallelism = 1;  ///< evaluations in flight at once
   std::uint64_t seed = 0;
-  double trial_timeout_s = 0;   ///< wall seconds one attempt may take; 0 is unlimited
+  double trial_timeout_s = 0;  ///< wall seconds one attempt may take; 0 is unlimited
   std::uint32_t max_attempts = 3;
 
   [[nodiscard]] SearchProblem problem() const;

@@ -39,7 +39,6 @@ struct LimitChange {
   std::size_t parallelism;
 };
 
-
 class JobState {
  public:
   /// corrupt when the event cannot follow what came before.

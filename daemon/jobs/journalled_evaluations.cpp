@@ -48,8 +48,7 @@ void JournalledEvaluations::hand_over() {
     }
     if (asks_durably_) {
       const std::uint64_t target = job_.appended_;
-      job_.changed_.wait(
-          lock, [&] { return job_.committed_ >= target || !job_.trouble_.empty(); });
+      job_.changed_.wait(lock, [&] { return job_.committed_ >= target || !job_.trouble_.empty(); });
       if (!job_.trouble_.empty()) throw SearchStopped{};
     }
   }

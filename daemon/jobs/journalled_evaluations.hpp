@@ -37,10 +37,10 @@ class JournalledEvaluations final : public Evaluations {
   const std::uint64_t recorded_;  ///< trials asked before this run
   std::uint64_t submitted_ = 0;
   std::uint64_t delivered_ = 0;
-  std::uint64_t trials_ = 0;      ///< budget in force at this place of the search
+  std::uint64_t trials_ = 0;  ///< budget in force at this place of the search
   std::size_t parallelism_ = 1;
   bool asks_durably_ = false;
-  std::vector<WorkItem> pending_;   ///< submitted, not yet handed to the dispatcher
+  std::vector<WorkItem> pending_;                 ///< submitted, not yet handed to the dispatcher
   std::deque<RecordedSearch::Delivery> fetched_;  ///< told, not yet delivered
 };
 

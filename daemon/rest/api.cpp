@@ -105,8 +105,14 @@ HttpHooks Api::hooks() const {
   return hooks;
 }
 
-const std::vector<Operation>& Api::operations() const { return parts_->operations; }
-const Router& Api::router() const { return parts_->router; }
-const nlohmann::json& Api::openapi() const { return parts_->document; }
+const std::vector<Operation>& Api::operations() const {
+  return parts_->operations;
+}
+const Router& Api::router() const {
+  return parts_->router;
+}
+const nlohmann::json& Api::openapi() const {
+  return parts_->document;
+}
 
 }  // namespace paretod

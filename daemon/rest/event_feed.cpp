@@ -5,65 +5,21 @@
 #include <deque>
 #include <map>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "daemon/rest/json_text.hpp"
+#include "daemon/rest/event_chunk.hpp"
 #include "daemon/rest/snapshot.hpp"
-#include "daemon/rest/views.hpp"
 
 namespace paretod {
 namespace {
 
-/// Frames of consecutive events as one piece of text, shared by all who get it.
-struct Chunk {
-  EventStream::Frame text;
-  std::vector<std::pair<EventId, std::size_t>> starts;  ///< where each event's frame begins
-  bool finished = false;                                ///< the last one ends the stream
-
-  [[nodiscard]] EventId last() const { return starts.back().first; }
-};
-
+/// Text that the live thread gives to clients at once.
 constexpr std::size_t chunk_bytes = 64 * 1024;
 /// A read of the log goes on to its end whatever is wanted of it, so one fills many pages.
 constexpr std::size_t pages_per_read = 16;
 constexpr std::size_t kept_pages = 48;
-
-class ChunkBuilder {
- public:
-  void add(EventId id, const Event& event, const JobSpec& spec) {
-    starts_.emplace_back(id, text_.size());
-    std::string data = to_text(event_view(event, spec));
-    data.pop_back();
-    text_ += format_event(id.text(), name_of(event.body), data);
-    finished_ = finished_ || std::holds_alternative<FinishedEvent>(event.body);
-  }
-  [[nodiscard]] std::size_t bytes() const { return text_.size(); }
-  [[nodiscard]] bool empty() const { return starts_.empty(); }
-  Chunk take() {
-    Chunk chunk{std::make_shared<const std::string>(std::move(text_)), std::move(starts_),
-                finished_};
-    *this = ChunkBuilder();
-    return chunk;
-  }
-
- private:
-  std::string text_;
-  std::vector<std::pair<EventId, std::size_t>> starts_;
-  bool finished_ = false;
-};
-
-/// The part of the chunk that follows `after`; null if there is none.
-EventStream::Frame rest_of(const Chunk& chunk, EventId after) {
-  const auto next = std::upper_bound(
-      chunk.starts.begin(), chunk.starts.end(), after,
-      [](EventId id, const auto& start) { return id < start.first; });
-  if (next == chunk.starts.begin()) return chunk.text;
-  if (next == chunk.starts.end()) return nullptr;
-  return std::make_shared<const std::string>(chunk.text->substr(next->second));
-}
 
 struct Channel;
 
@@ -216,7 +172,7 @@ void EventFeed::Core::pass_on(const ChannelPtr& channel,
 
 void EventFeed::Core::feed_live(const SubscriberPtr& subscriber, const std::vector<Chunk>& chunks) {
   for (const Chunk& chunk : chunks) {
-    const EventStream::Frame frame = rest_of(chunk, subscriber->sent);
+    const EventStream::Frame frame = chunk.rest(subscriber->sent);
     if (!frame) continue;
     const std::size_t lag = subscriber->stream->lag();
     if (lag > 0 && lag + frame->size() > options.lag_bytes) {
@@ -387,9 +343,8 @@ EventFeed::~EventFeed() {
 
 std::shared_ptr<EventStream> EventFeed::open(const std::shared_ptr<Job>& job,
                                              std::optional<EventId> after) {
-  const auto [top, final] = job->with_state([](JobState& state) {
-    return std::pair(state.top(), is_final(state.status()));
-  });
+  const auto [top, final] = job->with_state(
+      [](JobState& state) { return std::pair(state.top(), is_final(state.status())); });
   if (final && after == top) return nullptr;
   const auto subscriber = std::make_shared<Subscriber>();
   subscriber->stream = std::make_shared<EventStream>();

@@ -22,10 +22,10 @@
 namespace paretod {
 
 struct EventFeedOptions {
-  std::chrono::milliseconds gather{20};    ///< between two rounds of the live thread
-  std::size_t page_bytes = 64 * 1024;      ///< of log text read for one client at once
-  std::size_t lag_bytes = 192 * 1024;      ///< behind by more, a client leaves the live ones
-  std::size_t inbox_events = 16 * 1024;    ///< more are dropped, and everyone reads them back
+  std::chrono::milliseconds gather{20};  ///< between two rounds of the live thread
+  std::size_t page_bytes = 64 * 1024;    ///< of log text read for one client at once
+  std::size_t lag_bytes = 192 * 1024;    ///< behind by more, a client leaves the live ones
+  std::size_t inbox_events = 16 * 1024;  ///< more are dropped, and everyone reads them back
 };
 
 class EventFeed {

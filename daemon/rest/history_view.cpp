@@ -141,7 +141,8 @@ json front_rows(const std::vector<HistorySample>& samples, const std::vector<dou
     json row = row_of(samples[place], created_ms);
     row["front_size"] = front.size();
     if (!reference.empty()) {
-      if (const auto volume = affordable_hypervolume(front, reference)) row["hypervolume"] = *volume;
+      if (const auto volume = affordable_hypervolume(front, reference))
+        row["hypervolume"] = *volume;
     }
     rows.push_back(std::move(row));
   }

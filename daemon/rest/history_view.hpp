@@ -15,7 +15,7 @@ struct HistorySample {
   TrialNumber trial = 0;
   std::uint64_t told = 0;  ///< it was the n-th told
   std::int64_t told_ms = 0;
-  std::uint64_t point_key = 0;  ///< equal for replicates
+  std::uint64_t point_key = 0;     ///< equal for replicates
   std::vector<double> objectives;  ///< minimised
 };
 

@@ -56,8 +56,8 @@ HttpResponse create_job(JobManager& manager, HypervolumeCache& hypervolumes, con
   const std::string digest = has_key ? sha256_hex(to_text(*document)) : "";
   const auto created = manager.create(std::move(*spec), key, digest);
   if (!created) return problem_response(created.error());
-  HttpResponse response = json_response(created->created ? 201 : 200,
-                                        to_text(job_view(take_snapshot(*created->job, hypervolumes))));
+  HttpResponse response = json_response(
+      created->created ? 201 : 200, to_text(job_view(take_snapshot(*created->job, hypervolumes))));
   response.headers.emplace_back("Location", "/v1/jobs/" + created->job->id());
   return response;
 }
@@ -159,8 +159,9 @@ Result<ExtendedEvent> read_limits(const json& body) {
   }
   reader.refuse_others();
   if (problems.empty() && !limits.trials && !limits.wall_s && !limits.parallelism) {
-    problems.push_back({"", "must have at least one of budget.trials, budget.wall_s and "
-                            "parallelism"});
+    problems.push_back({"",
+                        "must have at least one of budget.trials, budget.wall_s and "
+                        "parallelism"});
   }
   if (!problems.empty()) return invalid("The request is not valid.", std::move(problems));
   return limits;
@@ -177,8 +178,8 @@ Result<void> read_nothing(const json& body) {
 /// What a verb does with its body.
 using Verb = std::function<Result<void>(Job&, const json& body)>;
 
-HttpResponse apply_verb(const JobManager& manager, HypervolumeCache& hypervolumes,
-                        const Verb& verb, const Call& call) {
+HttpResponse apply_verb(const JobManager& manager, HypervolumeCache& hypervolumes, const Verb& verb,
+                        const Call& call) {
   const auto job = find_job(manager, call);
   if (!job) return problem_response(job.error());
   const Result<json> body = read_object(call.request);
@@ -244,8 +245,7 @@ HttpResponse export_log(JobManager& manager, const Call& call) {
   if (!job) return problem_response(job.error());
   const auto after = event_id(call.query.text("after"), "/query/after");
   if (!after) return problem_response(after.error(), problem_types::bad_query);
-  const auto limit =
-      static_cast<std::size_t>(call.query.integer("limit", default_export_events));
+  const auto limit = static_cast<std::size_t>(call.query.integer("limit", default_export_events));
   std::string lines;
   std::size_t count = 0;
   EventId last = after->value_or(EventId{});
@@ -274,7 +274,8 @@ std::vector<Operation> verb_operations(JobManager& manager, HypervolumeCache& hy
     Verb verb;
   };
   const std::vector<Entry> entries = {
-      {"pause", "Stops starting trials; what runs is still recorded.", "PauseRequest", false, pause},
+      {"pause", "Stops starting trials; what runs is still recorded.", "PauseRequest", false,
+       pause},
       {"resume", "Lets a paused job go on.", "EmptyRequest", false, resume},
       {"cancel", "Ends a job for good; its results stay.", "EmptyRequest", false, cancel},
       {"extend", "Changes the limits of a job that is not finished.", "ExtendRequest", true,
@@ -322,8 +323,9 @@ std::vector<Operation> job_operations(JobManager& manager, EventFeed& feed,
        .pattern = "/v1/jobs",
        .name = "createJob",
        .summary = "Submits a job.",
-       .headers = {{"Idempotency-Key",
-                    "1 to 128 printable characters; a repeat of the request returns the same job."}},
+       .headers =
+           {{"Idempotency-Key",
+             "1 to 128 printable characters; a repeat of the request returns the same job."}},
        .body_schema = "JobSpec",
        .body_required = true,
        .body_limit = spec_bytes,
@@ -334,8 +336,7 @@ std::vector<Operation> job_operations(JobManager& manager, EventFeed& feed,
                    problem_answer(422, "The spec is not valid; each offending field is named."),
                    problem_answer(429, "As many jobs as allowed are stored."),
                    problem_answer(503, "The log cannot be written now.")},
-       .handler =
-           [&](const Call& call) { return create_job(manager, hypervolumes, call); }},
+       .handler = [&](const Call& call) { return create_job(manager, hypervolumes, call); }},
       {.method = "GET",
        .pattern = "/v1/jobs",
        .name = "listJobs",
@@ -373,8 +374,8 @@ std::vector<Operation> job_operations(JobManager& manager, EventFeed& feed,
        .summary = "Exports a job's raw log, one event per line.",
        .query = {QueryField::text("after", "Id of the last event that is not wanted."),
                  QueryField::integer("limit", "How many events at most.", 1, 100'000)},
-       .answers = {{200, "Events; Paretod-Next holds the next `after` if there are more.",
-                    "", "application/x-ndjson"},
+       .answers = {{200, "Events; Paretod-Next holds the next `after` if there are more.", "",
+                    "application/x-ndjson"},
                    problem_answer(400, "The query is not valid."),
                    problem_answer(404, "There is no such job.")},
        .handler = [&](const Call& call) { return export_log(manager, call); }}};

@@ -23,8 +23,7 @@ std::string time_text(std::int64_t since_epoch_ms) {
   char text[80];
   const int size = std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
                                  parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                                 parts.tm_hour, parts.tm_min, parts.tm_sec,
-                                 static_cast<int>(rest));
+                                 parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(rest));
   return {text, static_cast<std::size_t>(size)};
 }
 

@@ -8,7 +8,9 @@ namespace {
 
 using nlohmann::json;
 
-json reference(const std::string& schema) { return {{"$ref", "#/components/schemas/" + schema}}; }
+json reference(const std::string& schema) {
+  return {{"$ref", "#/components/schemas/" + schema}};
+}
 
 json query_parameter(const QueryField& field) {
   json schema{{"type", "string"}};
@@ -63,9 +65,9 @@ json parameters_of(const Operation& operation) {
 json response_of(const Answer& answer) {
   json response{{"description", answer.meaning}};
   if (answer.content_type.empty()) return response;
-  response["content"][answer.content_type] =
-      answer.schema.empty() ? json{{"schema", {{"type", "string"}}}}
-                            : json{{"schema", reference(answer.schema)}};
+  response["content"][answer.content_type] = answer.schema.empty()
+                                                 ? json{{"schema", {{"type", "string"}}}}
+                                                 : json{{"schema", reference(answer.schema)}};
   return response;
 }
 
@@ -78,8 +80,9 @@ json operation_of(const Operation& operation) {
     object["responses"][std::to_string(answer.status)] = response_of(answer);
   }
   object["responses"]["default"] =
-      response_of(problem_answer(0, "What any operation may answer: 401 without the token, 4xx for "
-                                    "requests refused before they arrive, 5xx."));
+      response_of(problem_answer(0,
+                                 "What any operation may answer: 401 without the token, 4xx for "
+                                 "requests refused before they arrive, 5xx."));
   if (!operation.body_schema.empty()) {
     object["requestBody"] = {
         {"required", operation.body_required},
@@ -92,20 +95,18 @@ json operation_of(const Operation& operation) {
 }  // namespace
 
 json openapi_document(const std::vector<Operation>& operations) {
-  json document{
-      {"openapi", "3.1.0"},
-      {"info",
-       {{"title", "paretod"},
-        {"version", "1"},
-        {"description", "Black-box and Pareto search over expensive evaluations."},
-        {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
-      {"paths", json::object()},
-      {"components",
-       {{"schemas", openapi_schemas()},
-        {"securitySchemes", {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}}}}}}};
+  json document{{"openapi", "3.1.0"},
+                {"info",
+                 {{"title", "paretod"},
+                  {"version", "1"},
+                  {"description", "Black-box and Pareto search over expensive evaluations."},
+                  {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
+                {"paths", json::object()},
+                {"components",
+                 {{"schemas", openapi_schemas()},
+                  {"securitySchemes", {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}}}}}}};
   // Without a configured token no credentials are needed.
-  document["security"] =
-      json::array({json{{"bearer", json::array()}}, json::object()});
+  document["security"] = json::array({json{{"bearer", json::array()}}, json::object()});
   for (const Operation& operation : operations) {
     std::string method = operation.method;
     for (char& c : method) c = static_cast<char>(c - 'A' + 'a');

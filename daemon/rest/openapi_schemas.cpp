@@ -14,11 +14,21 @@ const json count = {{"type", "integer"}, {"minimum", 0}};
 const json flag = {{"type", "boolean"}};
 const json moment = {{"type", "string"}, {"format", "date-time"}};
 
-json ref(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
-json list_of(json items) { return {{"type", "array"}, {"items", std::move(items)}}; }
-json map_of(json values) { return {{"type", "object"}, {"additionalProperties", std::move(values)}}; }
-json or_null(json schema) { return {{"oneOf", json::array({std::move(schema), {{"type", "null"}}})}}; }
-json one_of(std::vector<std::string> names) { return {{"type", "string"}, {"enum", std::move(names)}}; }
+json ref(const std::string& name) {
+  return {{"$ref", "#/components/schemas/" + name}};
+}
+json list_of(json items) {
+  return {{"type", "array"}, {"items", std::move(items)}};
+}
+json map_of(json values) {
+  return {{"type", "object"}, {"additionalProperties", std::move(values)}};
+}
+json or_null(json schema) {
+  return {{"oneOf", json::array({std::move(schema), {{"type", "null"}}})}};
+}
+json one_of(std::vector<std::string> names) {
+  return {{"type", "string"}, {"enum", std::move(names)}};
+}
 
 /// Properties of which all but `optional` are always there.
 json object_of(json properties, const std::vector<std::string>& optional = {}) {
@@ -33,9 +43,8 @@ json object_of(json properties, const std::vector<std::string>& optional = {}) {
 
 /// A request body: nothing else is accepted.
 json request_of(json properties) {
-  return {{"type", "object"},
-          {"properties", std::move(properties)},
-          {"additionalProperties", false}};
+  return {
+      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
 
 json page_of(const std::string& items, const std::string& item) {
@@ -70,33 +79,33 @@ json progress_schema() {
   volume["description"] =
       "Relative to the worst of the first 20 ok trials; null while there are fewer, and when the "
       "front has more than two objectives and too many points.";
-  return object_of({{"asked", count},
-                    {"told", count},
-                    {"in_flight", count},
-                    {"ok", count},
-                    {"infeasible", count},
-                    {"failed", count},
-                    {"unknown", count},
-                    {"budget_trials", count},
-                    {"parallelism", count},
-                    {"evaluation_seconds", number},
-                    {"running_seconds", number},
-                    {"trials_per_second", number},
-                    {"seconds_left", or_null(number)},
-                    {"front_size", count},
-                    {"best", or_null(object_of({{"trial", count},
-                                                {"objectives", map_of(ref("Measured"))}}))},
-                    {"hypervolume", or_null(std::move(volume))}});
+  return object_of(
+      {{"asked", count},
+       {"told", count},
+       {"in_flight", count},
+       {"ok", count},
+       {"infeasible", count},
+       {"failed", count},
+       {"unknown", count},
+       {"budget_trials", count},
+       {"parallelism", count},
+       {"evaluation_seconds", number},
+       {"running_seconds", number},
+       {"trials_per_second", number},
+       {"seconds_left", or_null(number)},
+       {"front_size", count},
+       {"best", or_null(object_of({{"trial", count}, {"objectives", map_of(ref("Measured"))}}))},
+       {"hypervolume", or_null(std::move(volume))}});
 }
 
 json problem_schema() {
-  json problem = object_of({{"type", text},
-                            {"title", text},
-                            {"status", count},
-                            {"detail", text},
-                            {"problems", list_of(object_of({{"pointer", text},
-                                                            {"message", text}}))}},
-                           {"problems"});
+  json problem =
+      object_of({{"type", text},
+                 {"title", text},
+                 {"status", count},
+                 {"detail", text},
+                 {"problems", list_of(object_of({{"pointer", text}, {"message", text}}))}},
+                {"problems"});
   problem["description"] =
       "RFC 9457. A pointer is a JSON pointer into the body; /query/NAME is a query parameter, "
       "/headers/NAME a header field.";
@@ -155,8 +164,8 @@ json evaluator_schema() {
 json openapi_schemas() {
   json spec = json::parse(job_schema());
   spec.erase("$schema");
-  const json estimate = object_of({{"mean", number}, {"stderr", number}, {"n", count}},
-                                  {"stderr", "n"});
+  const json estimate =
+      object_of({{"mean", number}, {"stderr", number}, {"n", count}}, {"stderr", "n"});
   json outcome = object_of({{"status", text},
                             {"objectives", map_of({{"type", "object"}})},
                             {"metrics", map_of(number)},
@@ -170,11 +179,11 @@ json openapi_schemas() {
       {"EmptyRequest", request_of(json::object())},
       {"PauseRequest", request_of({{"reason", {{"type", "string"}, {"maxLength", 1000}}}})},
       {"ExtendRequest",
-       request_of({{"budget", request_of({{"trials", {{"type", "integer"},
-                                                      {"minimum", 1},
-                                                      {"maximum", 1'000'000}}},
-                                          {"wall_s", {{"type", "number"}, {"minimum", 0}}}})},
-                   {"parallelism", {{"type", "integer"}, {"minimum", 1}, {"maximum", 10'000}}}})},
+       request_of(
+           {{"budget",
+             request_of({{"trials", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1'000'000}}},
+                         {"wall_s", {{"type", "number"}, {"minimum", 0}}}})},
+            {"parallelism", {{"type", "integer"}, {"minimum", 1}, {"maximum", 10'000}}}})},
       {"Problem", problem_schema()},
       {"Job", job_schema_object()},
       {"JobSummary", object_of(job_fields())},
@@ -188,13 +197,10 @@ json openapi_schemas() {
       {"Candidate",
        {{"type", "object"},
         {"description", "One value per parameter; coefficients of an affine one as an array."}}},
-      {"Objective",
-       object_of({{"name", text}, {"goal", one_of({"minimize", "maximize"})}})},
-      {"Measured", object_of({{"value", number},
-                              {"stderr", number},
-                              {"n", count},
-                              {"replicates", count}},
-                             {"stderr", "n"})},
+      {"Objective", object_of({{"name", text}, {"goal", one_of({"minimize", "maximize"})}})},
+      {"Measured",
+       object_of({{"value", number}, {"stderr", number}, {"n", count}, {"replicates", count}},
+                 {"stderr", "n"})},
       {"Estimate", estimate},
       {"Report",
        object_of({{"stop_reason", text},

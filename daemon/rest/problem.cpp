@@ -30,10 +30,8 @@ const ProblemType& problem_type(ErrorKind kind) {
 
 HttpResponse problem_response(const ProblemType& type, const std::string& detail,
                               const Problems& problems) {
-  nlohmann::json document{{"type", type.type},
-                          {"title", type.title},
-                          {"status", type.status},
-                          {"detail", detail}};
+  nlohmann::json document{
+      {"type", type.type}, {"title", type.title}, {"status", type.status}, {"detail", detail}};
   for (const Problem& problem : problems) {
     document["problems"].push_back({{"pointer", problem.pointer}, {"message", problem.message}});
   }

@@ -27,8 +27,7 @@ struct QueryField {
   static QueryField text(std::string name, std::string meaning);
   static QueryField integer(std::string name, std::string meaning, std::int64_t low,
                             std::int64_t high);
-  static QueryField choice(std::string name, std::string meaning,
-                           std::vector<std::string> choices);
+  static QueryField choice(std::string name, std::string meaning, std::vector<std::string> choices);
 };
 
 class QueryValues {

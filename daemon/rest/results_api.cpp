@@ -128,8 +128,8 @@ HttpResponse get_trial(const JobManager& manager, const Call& call) {
     });
   }
   if (!trial) {
-    return problem_response(Error{ErrorKind::not_found,
-                                  "the job has no trial \"" + call.path.at("trial") + "\""});
+    return problem_response(
+        Error{ErrorKind::not_found, "the job has no trial \"" + call.path.at("trial") + "\""});
   }
   return json_response(200, to_text(trial_view(*number, *trial, spec_of(**job))));
 }
@@ -141,21 +141,18 @@ HttpResponse get_history(const JobManager& manager, const Call& call) {
   if (!job) return problem_response(job.error());
   const auto points =
       static_cast<std::size_t>(call.query.integer("points", default_history_points));
-  const auto [created_ms, final] = (*job)->with_state([](JobState& state) {
-    return std::pair(state.created_ms(), is_final(state.status()));
-  });
-  return json_response(200, to_text(history_view(history_samples(**job),
-                                                 spec_of(**job).objectives, created_ms, final,
-                                                 points)));
+  const auto [created_ms, final] = (*job)->with_state(
+      [](JobState& state) { return std::pair(state.created_ms(), is_final(state.status())); });
+  return json_response(200, to_text(history_view(history_samples(**job), spec_of(**job).objectives,
+                                                 created_ms, final, points)));
 }
 
 }  // namespace
 
 std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts) {
   std::vector<QueryField> trial_fields = page_fields();
-  trial_fields.push_back(
-      QueryField::choice("status", "Only trials of this status.",
-                         {"asked", "ok", "infeasible", "failed", "unknown"}));
+  trial_fields.push_back(QueryField::choice("status", "Only trials of this status.",
+                                            {"asked", "ok", "infeasible", "failed", "unknown"}));
   return {
       {.method = "GET",
        .pattern = "/v1/jobs/{job}/front",

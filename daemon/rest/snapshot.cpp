@@ -55,9 +55,8 @@ std::vector<double> flip_signs(std::vector<double> values,
 std::optional<double> affordable_hypervolume(const std::vector<std::vector<double>>& front,
                                              const std::vector<double>& reference) {
   const auto dimensions = static_cast<double>(reference.size());
-  const bool affordable =
-      reference.size() <= 2 ||
-      std::pow(static_cast<double>(front.size()), dimensions - 1) <= affordable_work;
+  const bool affordable = reference.size() <= 2 || std::pow(static_cast<double>(front.size()),
+                                                            dimensions - 1) <= affordable_work;
   if (!affordable) return std::nullopt;
   return hypervolume(front, reference);
 }

@@ -49,7 +49,7 @@ class HypervolumeCache {
 struct JobSnapshot {
   std::string id;
   JobStatus status = JobStatus::queued;
-  std::string trouble;            ///< why it cannot go on
+  std::string trouble;             ///< why it cannot go on
   const JobSpec* spec = nullptr;   ///< never null once taken
   const Report* report = nullptr;  ///< null until the job is final
   std::string status_reason;
@@ -82,6 +82,7 @@ std::optional<double> affordable_hypervolume(const std::vector<std::vector<doubl
 inline constexpr std::size_t reference_trials = 20;
 
 /// Switches between the user's sign and the minimised one.
-std::vector<double> flip_signs(std::vector<double> values, const std::vector<Objective>& objectives);
+std::vector<double> flip_signs(std::vector<double> values,
+                               const std::vector<Objective>& objectives);
 
 }  // namespace paretod

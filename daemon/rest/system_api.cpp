@@ -95,38 +95,39 @@ HttpResponse show_metrics(JobManager& manager, const EventFeed& feed, const Syst
 }  // namespace
 
 std::vector<Operation> system_operations(JobManager& manager, EventFeed& feed, SystemHooks hooks) {
-  return {
-      {.method = "GET",
-       .pattern = "/v1/optimizers",
-       .name = "listOptimizers",
-       .summary = "Lists the optimizers and the schemas of their params.",
-       .answers = {{200, "All optimizers.", "OptimizerList"}},
-       .handler = [&](const Call&) { return list_optimizers(manager); }},
-      {.method = "GET",
-       .pattern = "/v1/evaluators",
-       .name = "listEvaluators",
-       .summary = "Lists the configured evaluators, what they declare and how busy they are.",
-       .answers = {{200, "All evaluators.", "EvaluatorList"}},
-       .handler = [&](const Call&) { return list_evaluators(manager); }},
-      {.method = "GET",
-       .pattern = "/healthz",
-       .name = "getHealth",
-       .summary = "Says that the daemon runs; needs no token.",
-       .answers = {{200, "It runs.", "Health"}},
-       .handler = [](const Call&) { return json_response(200, to_text({{"status", "ok"}})); }},
-      {.method = "GET",
-       .pattern = "/readyz",
-       .name = "getReadiness",
-       .summary = "Says whether the daemon can do its work.",
-       .answers = {{200, "It can.", "Readiness"}, {503, "It cannot now.", "Readiness"}},
-       .handler = [hooks](const Call&) { return show_readiness(hooks); }},
-      {.method = "GET",
-       .pattern = "/metrics",
-       .name = "getMetrics",
-       .summary = "Shows metrics in the Prometheus text format.",
-       .answers = {{200, "The metrics.", "", "text/plain"}},
-       .handler =
-           [&manager, &feed, hooks, started = Clock::now()](const Call&) {
+  return {{.method = "GET",
+           .pattern = "/v1/optimizers",
+           .name = "listOptimizers",
+           .summary = "Lists the optimizers and the schemas of their params.",
+           .answers = {{200, "All optimizers.", "OptimizerList"}},
+           .handler = [&](const Call&) { return list_optimizers(manager); }},
+          {.method = "GET",
+           .pattern = "/v1/evaluators",
+           .name = "listEvaluators",
+           .summary = "Lists the configured evaluators, what they declare and how busy they are.",
+           .answers = {{200, "All evaluators.", "EvaluatorList"}},
+           .handler = [&](const Call&) { return list_evaluators(manager); }},
+          {.method = "GET",
+           .pattern = "/healthz",
+           .name = "getHealth",
+           .summary = "Says that the daemon runs; needs no token.",
+           .answers = {{200, "It runs.", "Health"}},
+           .handler =
+               [](const Call&) {
+                 return json_response(200, to_text({{"status", "ok"}}));
+               }},
+          {.method = "GET",
+           .pattern = "/readyz",
+           .name = "getReadiness",
+           .summary = "Says whether the daemon can do its work.",
+           .answers = {{200, "It can.", "Readiness"}, {503, "It cannot now.", "Readiness"}},
+           .handler = [hooks](const Call&) { return show_readiness(hooks); }},
+          {.method = "GET",
+           .pattern = "/metrics",
+           .name = "getMetrics",
+           .summary = "Shows metrics in the Prometheus text format.",
+           .answers = {{200, "The metrics.", "", "text/plain"}},
+           .handler = [&manager, &feed, hooks, started = Clock::now()](const Call&) {
              return show_metrics(manager, feed, hooks, started);
            }}};
 }

@@ -15,7 +15,7 @@ namespace paretod {
 
 /// One thing that the daemon needs to do its work.
 struct ReadinessCheck {
-  std::string name;     ///< "store"
+  std::string name;  ///< "store"
   bool ready = true;
   std::string message;  ///< "ok", or what is wrong
 };

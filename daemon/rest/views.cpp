@@ -50,7 +50,8 @@ json progress_view(const JobSnapshot& job) {
             {"best", nullptr},
             {"hypervolume", nullptr}};
   if (job.status == JobStatus::running && rate > 0) {
-    const auto left = static_cast<double>(job.budget.trials - std::min(job.budget.trials, job.told));
+    const auto left =
+        static_cast<double>(job.budget.trials - std::min(job.budget.trials, job.told));
     double seconds = left / rate;
     if (job.budget.wall_s > 0) {
       seconds = std::min(seconds, std::max(0.0, job.budget.wall_s - running));
@@ -87,7 +88,9 @@ json health_view(const JobSnapshot& job) {
           {"time", time_text(job.updated_ms)}};
 }
 
-json body_view(const OwnerEvent& owner, const JobSpec&) { return {{"build", owner.build}}; }
+json body_view(const OwnerEvent& owner, const JobSpec&) {
+  return {{"build", owner.build}};
+}
 json body_view(const CreatedEvent& created, const JobSpec&) {
   return {{"spec", to_json(created.spec)}};
 }
@@ -101,8 +104,12 @@ json body_view(const AskedEvent& asked, const JobSpec& spec) {
 json body_view(const ToldEvent& told, const JobSpec& spec) {
   return {{"trial", told.number}, {"outcome", to_json(told.outcome, spec.objectives)}};
 }
-json body_view(const PausedEvent& paused, const JobSpec&) { return {{"reason", paused.reason}}; }
-json body_view(const ResumedEvent&, const JobSpec&) { return json::object(); }
+json body_view(const PausedEvent& paused, const JobSpec&) {
+  return {{"reason", paused.reason}};
+}
+json body_view(const ResumedEvent&, const JobSpec&) {
+  return json::object();
+}
 json body_view(const ExtendedEvent& extended, const JobSpec&) {
   json view{{"reason", extended.reason}};
   if (extended.trials) view["budget"]["trials"] = *extended.trials;

@@ -16,7 +16,9 @@ double sum(Values x) {
   return total;
 }
 
-double square(double x) { return x * x; }
+double square(double x) {
+  return x * x;
+}
 
 void sphere(Values x, Objectives f) {
   f[0] = 0;
@@ -31,7 +33,9 @@ void rosenbrock(Values x, Objectives f) {
 }
 
 /// g of ZDT1 to ZDT3.
-double zdt_g(Values x) { return 1 + 9 * sum(x.subspan(1)) / static_cast<double>(x.size() - 1); }
+double zdt_g(Values x) {
+  return 1 + 9 * sum(x.subspan(1)) / static_cast<double>(x.size() - 1);
+}
 
 void zdt1(Values x, Objectives f) {
   const double g = zdt_g(x);
@@ -66,7 +70,9 @@ void zdt6(Values x, Objectives f) {
 }
 
 /// DTLZ splits x into M-1 position variables and k distance variables.
-Values distance_part(Values x, Objectives f) { return x.subspan(f.size() - 1); }
+Values distance_part(Values x, Objectives f) {
+  return x.subspan(f.size() - 1);
+}
 
 void dtlz1(Values x, Objectives f) {
   const Values tail = distance_part(x, f);

@@ -46,8 +46,8 @@ std::vector<double> moving_average(std::size_t checkpoints, double decay_per_int
   std::vector<double> coefficients(checkpoints);
   for (std::size_t k = 0; k < checkpoints; ++k) {
     const auto age = static_cast<double>(checkpoints - 1 - k);
-    coefficients[k] = std::pow(decay_per_interval, age) -
-                      (k == 0 ? 0.0 : std::pow(decay_per_interval, age + 1));
+    coefficients[k] =
+        std::pow(decay_per_interval, age) - (k == 0 ? 0.0 : std::pow(decay_per_interval, age + 1));
   }
   return coefficients;
 }

@@ -86,14 +86,16 @@ EvaluatorDescription description(std::string summary, std::vector<Parameter> spa
   return out;
 }
 
-std::string parameter_at(std::size_t i) { return "/space/" + std::to_string(i); }
+std::string parameter_at(std::size_t i) {
+  return "/space/" + std::to_string(i);
+}
 
 Problems check_function_space(const TestFunction& function, const SearchSpace& space) {
   Problems problems;
   const auto& parameters = space.parameters();
   if (parameters.size() < function.least_dimension) {
-    problems.push_back({"/space", "needs at least " + std::to_string(function.least_dimension) +
-                                      " parameters"});
+    problems.push_back(
+        {"/space", "needs at least " + std::to_string(function.least_dimension) + " parameters"});
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (parameters[i].type != ParameterType::real) {
@@ -119,8 +121,8 @@ TestProblem function_problem(const TestFunction& function) {
   }
   TestProblem problem;
   problem.name = function.name;
-  problem.description = description<FunctionParams>(function.summary, function.space,
-                                                    std::move(objectives), {});
+  problem.description =
+      description<FunctionParams>(function.summary, function.space, std::move(objectives), {});
   problem.check_space = [function](const SearchSpace& space) {
     return check_function_space(function, space);
   };
@@ -163,13 +165,13 @@ TestProblem ddim_problem() {
     const auto params = bind<DdimParams>(context);
     const auto ddim = std::make_shared<const DdimProblem>(
         params.schedule == "cosine" ? NoiseSchedule::cosine : NoiseSchedule::linear);
-    return TestInstance{params.noise, params.delay_ms,
-                        [ddim](const SearchSpace&, const Point& point, std::span<double> f,
-                               Metrics& metrics) {
-                          const std::vector<int> steps = distinct_steps(point);
-                          metrics.emplace_back("steps", static_cast<double>(steps.size()));
-                          f[0] = ddim->distance(steps);
-                        }};
+    return TestInstance{
+        params.noise, params.delay_ms,
+        [ddim](const SearchSpace&, const Point& point, std::span<double> f, Metrics& metrics) {
+          const std::vector<int> steps = distinct_steps(point);
+          metrics.emplace_back("steps", static_cast<double>(steps.size()));
+          f[0] = ddim->distance(steps);
+        }};
   };
   return problem;
 }
@@ -225,16 +227,16 @@ TestProblem lcsc_problem() {
   problem.prepare = [toys = std::make_shared<ToyShelf>()](const EvaluationContext& context) {
     const auto params = bind<LcscToyParams>(context);
     const auto toy = toys->get(context.space.parameters()[0].size, params.toy_seed);
-    return TestInstance{params.noise * (toy->best_seed() - toy->optimum()), params.delay_ms,
-                        [toy](const SearchSpace& space, const Point& point, std::span<double> f,
-                              Metrics& metrics) {
-                          const double exact = toy->loss(space.coefficients(0, point));
-                          metrics = {{"exact", exact},
-                                     {"optimum", toy->optimum()},
-                                     {"best_seed", toy->best_seed()},
-                                     {"gap_closed", toy->gap_closed(exact)}};
-                          f[0] = exact;
-                        }};
+    return TestInstance{
+        params.noise * (toy->best_seed() - toy->optimum()), params.delay_ms,
+        [toy](const SearchSpace& space, const Point& point, std::span<double> f, Metrics& metrics) {
+          const double exact = toy->loss(space.coefficients(0, point));
+          metrics = {{"exact", exact},
+                     {"optimum", toy->optimum()},
+                     {"best_seed", toy->best_seed()},
+                     {"gap_closed", toy->gap_closed(exact)}};
+          f[0] = exact;
+        }};
   };
   return problem;
 }

@@ -99,9 +99,9 @@ Outcome TestEvaluator::evaluate_one(const Prepared& prepared, const EvaluationRe
   outcome.objectives.reserve(prepared.columns.size());
   for (const std::size_t column : prepared.columns) {
     if (!std::isfinite(values[column])) {
-      return Outcome::failure(TrialStatus::failed,
-                              "objective \"" + problem_.description.objectives[column].name +
-                                  "\" is not finite");
+      return Outcome::failure(
+          TrialStatus::failed,
+          "objective \"" + problem_.description.objectives[column].name + "\" is not finite");
     }
     outcome.objectives.push_back({values[column], error, samples});
   }

@@ -120,8 +120,7 @@ Result<ChildProcess> ChildProcess::spawn(const ChildCommand& command) {
     return system_failure("no pipe for the process");
   }
   SpawnOptions options;
-  int error =
-      options.set(command.directory, in->read.get(), out->write.get(), err->write.get());
+  int error = options.set(command.directory, in->read.get(), out->write.get(), err->write.get());
   pid_t pid = -1;
   if (error == 0) {
     const auto argv = pointers_to(command.argv);

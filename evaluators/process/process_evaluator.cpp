@@ -10,7 +10,7 @@ namespace paretod {
 namespace {
 
 /// What most programs need and nothing that could be a secret.
-constexpr const char* usual_variables[] = {"PATH", "HOME",   "USER", "LANG",
+constexpr const char* usual_variables[] = {"PATH",   "HOME",   "USER", "LANG",
                                            "LC_ALL", "TMPDIR", "TZ"};
 
 std::vector<std::string> environment_of(const std::vector<std::string>& configured) {
@@ -95,17 +95,21 @@ void ProcessEvaluator::evaluate(std::vector<EvaluationRequest> requests, Reply r
   pool_->submit(std::move(requests), std::move(reply));
 }
 
-void ProcessEvaluator::cancel(std::uint64_t ticket) { pool_->cancel(ticket); }
+void ProcessEvaluator::cancel(std::uint64_t ticket) {
+  pool_->cancel(ticket);
+}
 
-std::vector<std::string> ProcessEvaluator::stderr_tails() const { return pool_->stderr_tails(); }
+std::vector<std::string> ProcessEvaluator::stderr_tails() const {
+  return pool_->stderr_tails();
+}
 
 EvaluatorType process_evaluator_type() {
   EvaluatorType type;
   type.name = "process";
   type.summary = "Your own program, which reads requests and writes results as lines of JSON.";
   type.fields = paretod::describe<ProcessConfig>().infos();
-  type.create = [](const ParamValues& values, const EvaluatorEnvironment& environment)
-      -> Result<std::unique_ptr<Evaluator>> {
+  type.create = [](const ParamValues& values,
+                   const EvaluatorEnvironment& environment) -> Result<std::unique_ptr<Evaluator>> {
     const auto config = paretod::describe<ProcessConfig>().bind(values, "");
     if (!config) return config.error();
     auto evaluator = ProcessEvaluator::start(*config, environment);

@@ -55,7 +55,9 @@ void ProcessLink::flush() {
   written_ = 0;
 }
 
-void ProcessLink::close_input() { child_->in.close(); }
+void ProcessLink::close_input() {
+  child_->in.close();
+}
 
 void ProcessLink::prepare(PollSlots slots) const {
   for (pollfd& slot : slots) slot = {-1, 0, 0};

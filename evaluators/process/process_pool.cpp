@@ -134,8 +134,8 @@ void ProcessPool::wait_for_events() {
   const auto sooner = [&next](Time time) { next = next ? std::min(*next, time) : time; };
   if (!timers_.empty()) sooner(timers_.begin()->first);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    workers_[i]->link.prepare(ProcessLink::PollSlots(
-        poll_.data() + 1 + i * ProcessLink::poll_slots, ProcessLink::poll_slots));
+    workers_[i]->link.prepare(ProcessLink::PollSlots(poll_.data() + 1 + i * ProcessLink::poll_slots,
+                                                     ProcessLink::poll_slots));
     if (workers_[i]->timer) sooner(*workers_[i]->timer);
   }
   int timeout_ms = -1;
@@ -193,8 +193,8 @@ void ProcessPool::handle_line(std::size_t index, std::string_view line) {
 void ProcessPool::handle_hello(std::size_t index, std::string_view line) {
   auto hello = parse_hello(line);
   if (!hello) {
-    return condemn(index, "began with a line that is not its hello: " +
-                              printable_text(line, 200) + "\n" + hello.error().text());
+    return condemn(index, "began with a line that is not its hello: " + printable_text(line, 200) +
+                              "\n" + hello.error().text());
   }
   if (hello_ && hello_->canonical != hello->canonical) {
     return condemn(index, "said another hello than the processes before it");
@@ -247,9 +247,8 @@ void ProcessPool::handle_exit(std::size_t index) {
   const bool before_hello = worker.state == State::starting;
   const std::string how = worker.link.reap();
   if (!condemned) {
-    const std::string reason =
-        with_last_words("the evaluator process " + how + (before_hello ? " before its hello" : ""),
-                        worker.link);
+    const std::string reason = with_last_words(
+        "the evaluator process " + how + (before_hello ? " before its hello" : ""), worker.link);
     ++worker.failures;
     answer_all_lost(worker, reason);
     schedule_restart(worker);
@@ -395,8 +394,7 @@ void ProcessPool::on_worker_timer(std::size_t index) {
     case State::waiting:
       return start(index);
     case State::starting:
-      return condemn(index,
-                     "said no hello within " + seconds_text(config_.hello_timeout.count()));
+      return condemn(index, "said no hello within " + seconds_text(config_.hello_timeout.count()));
     case State::ready:
       return condemn(index, "closed its stdin or stdout");
     case State::ending:
@@ -461,13 +459,12 @@ bool ProcessPool::wait_for_exits(Time until) {
     std::size_t running = 0;
     poll_.assign(workers_.size() * ProcessLink::poll_slots, {-1, 0, 0});
     for (std::size_t i = 0; i < workers_.size(); ++i) {
-      workers_[i]->link.prepare(ProcessLink::PollSlots(
-          poll_.data() + i * ProcessLink::poll_slots, ProcessLink::poll_slots));
+      workers_[i]->link.prepare(ProcessLink::PollSlots(poll_.data() + i * ProcessLink::poll_slots,
+                                                       ProcessLink::poll_slots));
       if (workers_[i]->link.running()) ++running;
     }
     if (running == 0) return true;
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0) return false;
     poll(poll_.data(), poll_.size(), static_cast<int>(std::min<std::int64_t>(left, 60'000)));
     for (std::size_t i = 0; i < workers_.size(); ++i) {

@@ -244,9 +244,8 @@ Result<EvaluatorMessage> parse_message(std::string_view line) {
 EvaluationReply reply_of(const ResultMessage& message, const std::vector<Objective>& objectives) {
   EvaluationReply reply;
   const auto fail = [&](const std::string& defect) {
-    reply.outcome =
-        Outcome::failure(TrialStatus::failed, "the evaluator's result is not valid: " +
-                                                  printable_text(defect, longest_text));
+    reply.outcome = Outcome::failure(TrialStatus::failed, "the evaluator's result is not valid: " +
+                                                              printable_text(defect, longest_text));
     return reply;
   };
   if (!message.defect.empty()) return fail(message.defect);

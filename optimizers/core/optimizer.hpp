@@ -44,8 +44,8 @@ Estimate estimate(const std::vector<double>& values);
 struct ReportRow {
   std::string name;
   Point point;
-  TrialNumber trial = 0;            ///< one trial that evaluated it
-  std::vector<Estimate> estimates;  ///< one per Report::quantities
+  TrialNumber trial = 0;             ///< one trial that evaluated it
+  std::vector<Estimate> estimates;   ///< one per Report::quantities
   std::vector<Estimate> difference;  ///< this row minus the first, paired by replicate
 };
 

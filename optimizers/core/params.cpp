@@ -7,8 +7,8 @@ namespace paretod {
 namespace {
 
 const char* type_name(const ParamValue& value) {
-  constexpr const char* names[] = {"true or false",    "a whole number",   "a number",
-                                   "a string",         "a list of numbers", "a list of strings"};
+  constexpr const char* names[] = {"true or false", "a whole number",    "a number",
+                                   "a string",      "a list of numbers", "a list of strings"};
   return names[value.index()];
 }
 

@@ -6,7 +6,8 @@
 //
 //   struct RandomParams { std::int64_t batch = 64; };
 //   template <> inline Fields<RandomParams> describe() {
-//     return Fields<RandomParams>().add("batch", &RandomParams::batch, "points per batch", 1, 4096);
+//     return Fields<RandomParams>().add("batch", &RandomParams::batch, "points per batch", 1,
+//     4096);
 //   }
 //   Result<RandomParams> params = describe<RandomParams>().bind(values);
 
@@ -25,9 +26,8 @@
 namespace paretod {
 
 /// What user input can carry.  Edges convert JSON to and from this.
-using ParamValue =
-    std::variant<bool, std::int64_t, double, std::string, std::vector<double>,
-                 std::vector<std::string>>;
+using ParamValue = std::variant<bool, std::int64_t, double, std::string, std::vector<double>,
+                                std::vector<std::string>>;
 using ParamValues = std::map<std::string, ParamValue>;
 
 /// One field as documentation and schemas see it.
@@ -37,7 +37,7 @@ struct FieldInfo {
   ParamValue default_value;
   double low = -std::numeric_limits<double>::infinity();  ///< numbers only; inclusive
   double high = std::numeric_limits<double>::infinity();
-  std::vector<std::string> choices = {};                  ///< strings only; empty: any
+  std::vector<std::string> choices = {};  ///< strings only; empty: any
 };
 
 /// Checks the value against the field; converts an integer to a double where a double is wanted.
@@ -91,9 +91,8 @@ class Fields {
   template <class T>
   Fields add_field(FieldInfo info, T P::*member) && {
     infos_.push_back(std::move(info));
-    setters_.push_back([member](P& params, const ParamValue& value) {
-      params.*member = std::get<T>(value);
-    });
+    setters_.push_back(
+        [member](P& params, const ParamValue& value) { params.*member = std::get<T>(value); });
     return std::move(*this);
   }
   [[nodiscard]] std::size_t index_of(const std::string& name) const {

@@ -94,25 +94,33 @@ void check_parameter(const Parameter& parameter, const std::string& at, Problems
       break;
     case ParameterType::integer:
       check_bounds(parameter, at, problems);
-      for (const auto& [field, bound] : {std::pair{"/low", parameter.low},
-                                         std::pair{"/high", parameter.high}}) {
+      for (const auto& [field, bound] :
+           {std::pair{"/low", parameter.low}, std::pair{"/high", parameter.high}}) {
         if (std::isfinite(bound) && (bound != std::trunc(bound) || std::abs(bound) > exact_whole)) {
           problems.push_back({at + field, "must be a whole number of at most 2^53"});
         }
       }
       break;
-    case ParameterType::categorical: check_choices(parameter, at, problems); break;
-    case ParameterType::boolean: break;
-    case ParameterType::affine: check_affine(parameter, at, problems); break;
+    case ParameterType::categorical:
+      check_choices(parameter, at, problems);
+      break;
+    case ParameterType::boolean:
+      break;
+    case ParameterType::affine:
+      check_affine(parameter, at, problems);
+      break;
   }
 }
 
 Coordinate coordinate_of(const Parameter& parameter) {
-  Coordinate c{parameter.low, parameter.high, parameter.low, parameter.high,
+  Coordinate c{parameter.low, parameter.high,      parameter.low, parameter.high,
                false,         parameter.log_scale, true};
   switch (parameter.type) {
-    case ParameterType::real: break;
-    case ParameterType::integer: c.whole = true; break;
+    case ParameterType::real:
+      break;
+    case ParameterType::integer:
+      c.whole = true;
+      break;
     case ParameterType::categorical:
       c.low = c.sampling_low = 0;
       c.high = c.sampling_high = static_cast<double>(parameter.choices.size() - 1);
@@ -170,8 +178,8 @@ Result<SearchSpace> SearchSpace::make(std::vector<Parameter> parameters,
     const std::string at = pointer + "/" + std::to_string(i);
     check_parameter(parameters[i], at, problems);
     if (!names.insert(parameters[i].name).second) {
-      problems.push_back({at + "/name", "another parameter is already called \"" +
-                                            parameters[i].name + "\""});
+      problems.push_back(
+          {at + "/name", "another parameter is already called \"" + parameters[i].name + "\""});
     }
   }
   if (!problems.empty()) return invalid("the search space is not valid", std::move(problems));
@@ -215,7 +223,8 @@ Point SearchSpace::repair(Point point) const {
     double& x = point[i];
     if (std::isnan(x)) x = (c.sampling_low + c.sampling_high) / 2;
     if (c.whole) x = std::nearbyint(x);
-    x = std::clamp(x, std::isfinite(c.low) ? c.low : -1e300, std::isfinite(c.high) ? c.high : 1e300);
+    x = std::clamp(x, std::isfinite(c.low) ? c.low : -1e300,
+                   std::isfinite(c.high) ? c.high : 1e300);
   }
   return point;
 }
@@ -228,8 +237,9 @@ Point SearchSpace::sample(Rng& rng) const {
       const auto values = static_cast<std::uint64_t>(c.sampling_high - c.sampling_low) + 1;
       point[i] = c.sampling_low + static_cast<double>(rng.below(values));
     } else if (c.log_scale) {
-      point[i] = std::clamp(
-          std::exp(rng.uniform(std::log(c.sampling_low), std::log(c.sampling_high))), c.low, c.high);
+      point[i] =
+          std::clamp(std::exp(rng.uniform(std::log(c.sampling_low), std::log(c.sampling_high))),
+                     c.low, c.high);
     } else {
       point[i] = rng.uniform(c.sampling_low, c.sampling_high);
     }

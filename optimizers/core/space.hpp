@@ -32,11 +32,11 @@ std::optional<ParameterType> parameter_type(std::string_view name);
 struct Parameter {
   std::string name;
   ParameterType type = ParameterType::real;
-  double low = 0;   ///< real, integer: inclusive bound.  affine: bound of each free coefficient
+  double low = 0;  ///< real, integer: inclusive bound.  affine: bound of each free coefficient
   double high = 1;
-  bool log_scale = false;             ///< real only; needs low > 0
-  std::vector<std::string> choices = {};   ///< categorical: at least one, distinct
-  std::size_t size = 0;               ///< affine: number of coefficients, >= 2
+  bool log_scale = false;                 ///< real only; needs low > 0
+  std::vector<std::string> choices = {};  ///< categorical: at least one, distinct
+  std::size_t size = 0;                   ///< affine: number of coefficients, >= 2
   /// affine, optional, one per coefficient: a name for people.
   std::vector<std::string> labels = {};
   /// affine, optional, one per coefficient: where along the training run its checkpoint was saved
@@ -55,9 +55,9 @@ struct Coordinate {
   double high;          ///< may be +infinity
   double sampling_low;  ///< finite: where random sampling and box-bound optimizers look
   double sampling_high;
-  bool whole;           ///< only whole numbers are valid
+  bool whole;  ///< only whole numbers are valid
   bool log_scale;
-  bool ordered;         ///< false for categorical choices
+  bool ordered;  ///< false for categorical choices
 };
 
 class SearchSpace {

@@ -13,10 +13,14 @@ bool Candidate::same_as(const Candidate& other) const {
 
 std::string_view name_of(TrialStatus status) {
   switch (status) {
-    case TrialStatus::ok: return "ok";
-    case TrialStatus::infeasible: return "infeasible";
-    case TrialStatus::failed: return "failed";
-    case TrialStatus::unknown: return "unknown";
+    case TrialStatus::ok:
+      return "ok";
+    case TrialStatus::infeasible:
+      return "infeasible";
+    case TrialStatus::failed:
+      return "failed";
+    case TrialStatus::unknown:
+      return "unknown";
   }
   return "unknown";
 }

@@ -2,10 +2,10 @@
 // commit on Redis, each waiting for its own event, with nothing else going on.
 //   log_bench REDIS_URL PRODUCERS EVENTS BYTES
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <chrono>
 #include <mutex>
 #include <string>
 

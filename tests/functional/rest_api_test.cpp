@@ -153,8 +153,8 @@ TEST(RestCreate, RunsAJobToItsEnd) {
 
 TEST(RestCreate, FillsInWhatTheEvaluatorDeclares) {
   World world;
-  const std::string id = world.finish(
-      R"({"optimizer":"random","evaluator":"sphere","budget":{"trials":5}})");
+  const std::string id =
+      world.finish(R"({"optimizer":"random","evaluator":"sphere","budget":{"trials":5}})");
   const json job = world.get_json("/v1/jobs/" + id);
   EXPECT_FALSE(job["spec"]["space"].empty());
   EXPECT_EQ(job["progress"]["best"]["objectives"].size(), 1U);
@@ -183,7 +183,8 @@ TEST(RestCreate, NamesEachBadField) {
       {"{" + ok + R"(,"name":"white space"})", {"/name"}},
       {"{" + ok + R"(,"space":[{"name":"x","type":"real","low":2,"high":1}]})", {"/space/0/low"}},
       {"{" + ok + R"(,"space":[{"name":"x","type":"unreal"}]})", {"/space/0/type"}},
-      {"{" + ok + R"(,"space":[{"name":"x","type":"real","low":0,"high":1},)"
+      {"{" + ok +
+           R"(,"space":[{"name":"x","type":"real","low":0,"high":1},)"
            R"({"name":"x","type":"real","low":0,"high":1}]})",
        {"/space/1/name"}},
   };
@@ -442,9 +443,8 @@ TEST(RestTrials, AreShownOneByOneAndWhileTheyRun) {
   const std::string id = world.submit(two_valleys_job(10));
   const std::string job = "/v1/jobs/" + id;
   world.evaluator().wait_until_held(4);
-  ASSERT_TRUE(eventually([&] {
-    return world.get_json(job + "/trials?status=asked")["trials"].size() == 4;
-  }));
+  ASSERT_TRUE(eventually(
+      [&] { return world.get_json(job + "/trials?status=asked")["trials"].size() == 4; }));
   json trial = world.get_json(job + "/trials/1");
   EXPECT_EQ(trial["status"], "asked");
   EXPECT_FALSE(trial.contains("outcome"));
@@ -474,7 +474,8 @@ TEST(RestVerbs, PauseResumeExtendCancel) {
   EXPECT_TRUE(view.contains("spec"));
   EXPECT_EQ(world.post(job + ":pause").status, 200);
 
-  response = world.post(job + ":extend", R"({"budget":{"trials":999999,"wall_s":3600},"parallelism":2})");
+  response =
+      world.post(job + ":extend", R"({"budget":{"trials":999999,"wall_s":3600},"parallelism":2})");
   ASSERT_EQ(response.status, 200) << response.body;
   view = json::parse(response.body);
   EXPECT_EQ(view["progress"]["budget_trials"], 999'999);
@@ -511,7 +512,8 @@ TEST(RestVerbs, NameBadFieldsAndChangeNothing) {
       {":extend", "{}", {""}},
       {":extend", R"({"budget":{}})", {""}},
       {":extend", R"({"budget":{"trials":0}})", {"/budget/trials"}},
-      {":extend", R"({"budget":{"trials":1000001,"wall_s":-1,"money":1}})",
+      {":extend",
+       R"({"budget":{"trials":1000001,"wall_s":-1,"money":1}})",
        {"/budget/trials", "/budget/wall_s", "/budget/money"}},
       {":extend", R"({"parallelism":0,"seed":1})", {"/parallelism", "/seed"}},
       {":extend", R"({"budget":7})", {"/budget"}},
@@ -679,8 +681,9 @@ TEST(RestHistory, EndsWithWhatTheJobShows) {
     volume = row["hypervolume"];
   }
 
-  const std::string sphere = "/v1/jobs/" + world.finish(
-      R"({"optimizer":"random","evaluator":"sphere","budget":{"trials":300}})");
+  const std::string sphere =
+      "/v1/jobs/" +
+      world.finish(R"({"optimizer":"random","evaluator":"sphere","budget":{"trials":300}})");
   const json best = world.get_json(sphere + "/history")["history"].back();
   EXPECT_EQ(best["best"].begin().value(),
             world.get_json(sphere)["progress"]["best"]["objectives"].begin().value()["value"]);
@@ -703,8 +706,7 @@ TEST(RestExport, GivesTheRawLogInPages) {
     std::size_t count = 0;
     for (std::string line; std::getline(lines, line); ++count) {
       const json event = json::parse(line);
-      exported.emplace_back(*EventId::parse(event["id"].get<std::string>()),
-                            event["event"].dump());
+      exported.emplace_back(*EventId::parse(event["id"].get<std::string>()), event["event"].dump());
     }
     EXPECT_LE(count, 100U);
     after = header(page, "Paretod-Next");
@@ -749,7 +751,8 @@ TEST(RestSystem, ReadinessFollowsItsChecks) {
   bool ready = true;
   ApiOptions options;
   options.system.readiness = [&ready] {
-    return std::vector<ReadinessCheck>{{"store", ready, ready ? "ok" : "gone"}, {"other", true, "ok"}};
+    return std::vector<ReadinessCheck>{{"store", ready, ready ? "ok" : "gone"},
+                                       {"other", true, "ok"}};
   };
   World world(std::move(options));
   EXPECT_EQ(world.get("/readyz").status, 200);
@@ -799,8 +802,9 @@ TEST(RestSystem, AsksForTheToken) {
     EXPECT_EQ(response.status, 401) << path;
     EXPECT_FALSE(header(response, "WWW-Authenticate").empty());
   }
-  for (const std::string field : {"Bearer", "Bearer ", "Bearer correct horse", "correct horse battery",
-                                  "Basic correct horse battery", "Bearer correct horse battery "}) {
+  for (const std::string field :
+       {"Bearer", "Bearer ", "Bearer correct horse", "correct horse battery",
+        "Basic correct horse battery", "Bearer correct horse battery "}) {
     EXPECT_EQ(world.get("/v1/jobs", {{"authorization", field}}).status, 401) << field;
   }
   for (const std::string field : {"Bearer correct horse battery", "bearer correct horse battery"}) {

@@ -134,8 +134,7 @@ std::size_t FunctionEvaluator::cancelled() const {
 EvaluationReply two_valleys(const EvaluationRequest& request) {
   const Point& x = request.candidate.point;
   EvaluationReply reply;
-  reply.outcome.objectives = {{x[0] * x[0] + x[1] * x[1]},
-                              {(x[0] - 1) * (x[0] - 1) + x[1] * x[1]}};
+  reply.outcome.objectives = {{x[0] * x[0] + x[1] * x[1]}, {(x[0] - 1) * (x[0] - 1) + x[1] * x[1]}};
   return reply;
 }
 
@@ -158,15 +157,18 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
   const std::string toy =
       R"("evaluator":"lcsc-toy","space":[{"name":"alpha","type":"affine","size":6}],)";
   return {
-      {"random", R"({"optimizer":"random","evaluator":"zdt1","budget":{"trials":24},)" + common + "}"},
+      {"random",
+       R"({"optimizer":"random","evaluator":"zdt1","budget":{"trials":24},)" + common + "}"},
       {"pagmo", R"({"optimizer":{"name":"pagmo","params":{"population":8}},"evaluator":"zdt1",)"
-                R"("budget":{"trials":24},)" + common + "}"},
+                R"("budget":{"trials":24},)" +
+                    common + "}"},
       {"lcsc", R"({"optimizer":{"name":"lcsc","params":{"selection_candidates":3,)"
-               R"("selection_replicates":2,"report_replicates":2}},)" + toy +
-               R"("budget":{"trials":60},)" + common + "}"},
-      {"lcsc", R"({"optimizer":{"name":"lcsc","params":{"search":"cma_es","selection_candidates":3,)"
-               R"("selection_replicates":2,"report_replicates":2}},)" + toy +
-               R"("budget":{"trials":60},)" + common + "}"},
+               R"("selection_replicates":2,"report_replicates":2}},)" +
+                   toy + R"("budget":{"trials":60},)" + common + "}"},
+      {"lcsc",
+       R"({"optimizer":{"name":"lcsc","params":{"search":"cma_es","selection_candidates":3,)"
+       R"("selection_replicates":2,"report_replicates":2}},)" +
+           toy + R"("budget":{"trials":60},)" + common + "}"},
   };
 }
 

@@ -13,7 +13,8 @@ namespace {
 JobSpec small_spec() {
   JobSpec spec;
   spec.name = "small";
-  spec.space = *SearchSpace::make({{.name = "x", .type = ParameterType::real, .low = -1, .high = 1}});
+  spec.space =
+      *SearchSpace::make({{.name = "x", .type = ParameterType::real, .low = -1, .high = 1}});
   spec.objectives = {{"loss", Goal::minimize}, {"accuracy", Goal::maximize}};
   spec.optimizer = "random";
   spec.optimizer_revision = 3;

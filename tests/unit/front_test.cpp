@@ -42,9 +42,9 @@ TEST(ParetoArchive, AgreesWithNonDominatedSorting) {
         for (const auto i : std::get<0>(sorted)[0]) oracle.insert(points[i]);
       }
       EXPECT_EQ(ours, oracle) << objectives << " objectives, grid " << grid;
-      EXPECT_TRUE(std::is_sorted(
-          archive.members().begin(), archive.members().end(),
-          [](const auto& a, const auto& b) { return a.objectives < b.objectives; }));
+      EXPECT_TRUE(
+          std::is_sorted(archive.members().begin(), archive.members().end(),
+                         [](const auto& a, const auto& b) { return a.objectives < b.objectives; }));
     }
   }
 }

@@ -118,8 +118,7 @@ TEST(Job, ExtendRaisesTheBudgetOfARunningJob) {
   world.evaluator->hold();
   const auto job = world.create(job_text(10, 2));
   world.evaluator->wait_until_held(2);
-  ASSERT_TRUE(
-      job->extend({.trials = 25, .wall_s = {}, .parallelism = 1, .reason = "more"}).ok());
+  ASSERT_TRUE(job->extend({.trials = 25, .wall_s = {}, .parallelism = 1, .reason = "more"}).ok());
   world.evaluator->release();
   World::finish(job);
   EXPECT_EQ(World::told(job), 25U);

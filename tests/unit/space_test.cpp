@@ -15,14 +15,19 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 Parameter real(std::string name, double low, double high, bool log = false) {
-  return {.name = std::move(name), .type = ParameterType::real, .low = low, .high = high,
+  return {.name = std::move(name),
+          .type = ParameterType::real,
+          .low = low,
+          .high = high,
           .log_scale = log};
 }
 
 Parameter affine(std::string name, std::size_t size) {
-  return {.name = std::move(name), .type = ParameterType::affine,
+  return {.name = std::move(name),
+          .type = ParameterType::affine,
           .low = -std::numeric_limits<double>::infinity(),
-          .high = std::numeric_limits<double>::infinity(), .size = size};
+          .high = std::numeric_limits<double>::infinity(),
+          .size = size};
 }
 
 struct BadSpace {
@@ -54,8 +59,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadSpace{"fractional integer bound",
                  {{.name = "n", .type = ParameterType::integer, .low = 0.5, .high = 3}},
                  "/space/0/low"},
-        BadSpace{"no choices", {{.name = "c", .type = ParameterType::categorical}},
-                 "/space/0/choices"},
+        BadSpace{
+            "no choices", {{.name = "c", .type = ParameterType::categorical}}, "/space/0/choices"},
         BadSpace{"choice twice",
                  {{.name = "c", .type = ParameterType::categorical, .choices = {"a", "a"}}},
                  "/space/0/choices/1"},

@@ -84,9 +84,8 @@ TEST(Query, NamesEveryProblem) {
   const auto query = read_query(
       fields, {{"format", "xml"}, {"limits", "1"}, {"limit", "2"}, {"limit", "3"}, {"after", ""}});
   ASSERT_FALSE(query.ok());
-  EXPECT_EQ(pointers(query.error()),
-            (std::vector<std::string>{"/query/format", "/query/limits", "/query/limit",
-                                      "/query/after"}));
+  EXPECT_EQ(pointers(query.error()), (std::vector<std::string>{"/query/format", "/query/limits",
+                                                               "/query/limit", "/query/after"}));
   EXPECT_NE(query.error().message.find("limits"), std::string::npos);
 }
 
@@ -210,9 +209,9 @@ TEST(JobView, GivesHypervolumeInTheUsersSign) {
 
 TEST(EventView, ShowsLimitsThatChanged) {
   const SmallJob job;
-  const json view = event_view({1000, ExtendedEvent{.trials = 7, .wall_s = {}, .parallelism = 3,
-                                                    .reason = "asked"}},
-                               job.spec);
+  const json view = event_view(
+      {1000, ExtendedEvent{.trials = 7, .wall_s = {}, .parallelism = 3, .reason = "asked"}},
+      job.spec);
   EXPECT_EQ(view, json::parse(R"({"budget":{"trials":7},"parallelism":3,"reason":"asked",
                                   "time":"1970-01-01T00:00:01.000Z"})"));
 }
@@ -236,8 +235,7 @@ TEST(History, OfOneObjectiveHasARowPerImprovementAndTheLast) {
 }
 
 TEST(History, OfAMaximisedObjectiveHasTheUsersSign) {
-  const json view =
-      history_view(samples({{-5}, {-7}}), {{"acc", Goal::maximize}}, 0, true, 200);
+  const json view = history_view(samples({{-5}, {-7}}), {{"acc", Goal::maximize}}, 0, true, 200);
   EXPECT_EQ(view["history"][1]["best"]["acc"], 7.0);
 }
 
@@ -286,9 +284,9 @@ TEST(History, HasNoReferencePointBeforeTwentyTrials) {
   const json view = history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, 0, false, 100);
   EXPECT_TRUE(view["reference_point"].is_null());
   EXPECT_TRUE(view["history"][1]["hypervolume"].is_null());
-  EXPECT_FALSE(history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, 0, true,
-                            100)["reference_point"]
-                   .is_null());
+  EXPECT_FALSE(
+      history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, 0, true, 100)["reference_point"]
+          .is_null());
 }
 
 TEST(History, OfNothingIsEmpty) {
@@ -319,8 +317,8 @@ TEST(Metrics, CountsByStatus) {
   MetricsInput input;
   input.jobs[static_cast<std::size_t>(JobStatus::paused)] = 3;
   input.trials[static_cast<std::size_t>(TrialStatus::failed)] = 4;
-  input.lanes = {{.evaluator = "zdt1", .slots = 2, .busy = 1, .queued = 5, .completed = 9,
-                  .retried = 1}};
+  input.lanes = {
+      {.evaluator = "zdt1", .slots = 2, .busy = 1, .queued = 5, .completed = 9, .retried = 1}};
   input.http.responses = {0, 10, 0, 2, 1};
   input.durability = "strict";
   const std::string text = metrics_text(input);
@@ -334,7 +332,9 @@ TEST(Metrics, CountsByStatus) {
   }
 }
 
-TEST(Metrics, KnowsItsMemory) { EXPECT_GT(resident_bytes(), 100'000U); }
+TEST(Metrics, KnowsItsMemory) {
+  EXPECT_GT(resident_bytes(), 100'000U);
+}
 
 }  // namespace
 }  // namespace paretod
