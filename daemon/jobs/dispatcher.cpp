@@ -57,9 +57,12 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
   std::unordered_map<std::uint64_t, Running> running;
   std::multimap<Clock::time_point, Running> delayed;
   std::minstd_rand jitter{std::random_device{}()};
+  std::size_t completing = 0;  ///< outcomes on their way to their jobs
   std::uint64_t next_ticket = 1;
   ClientId next_client = 1;
   bool stopping = false;
+
+  [[nodiscard]] bool idle() const { return running.empty() && completing == 0; }
 
   void offer_turn(ClientId id, ClientState& client) {
     if (client.in_turns || client.queue.empty()) return;
@@ -141,11 +144,15 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
       } else {
         offer_turn(ended.client, client);
       }
-      if (running.empty() || !delayed.empty()) changed.notify_all();
+      if (sink) ++completing;
+      if (idle() || !delayed.empty()) changed.notify_all();
     }
     if (sink) {
       if (reply.kind == ReplyKind::transient) reply.outcome.status = TrialStatus::failed;
       sink->complete(number, std::move(reply.outcome));
+      const std::lock_guard lock(mutex);
+      --completing;
+      if (idle()) changed.notify_all();
     }
     pump(*lane);
   }
@@ -281,7 +288,7 @@ void Dispatcher::stop_dispatching() {
 bool Dispatcher::wait_idle(double seconds) {
   std::unique_lock lock(state_->mutex);
   return state_->changed.wait_for(lock, std::chrono::duration<double>(seconds),
-                                  [this] { return state_->running.empty(); });
+                                  [this] { return state_->idle(); });
 }
 
 std::vector<LaneStatus> Dispatcher::lanes() const {

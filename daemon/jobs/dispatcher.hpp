@@ -66,7 +66,7 @@ class Dispatcher {
 
   /// No new attempts from now on.
   void stop_dispatching();
-  /// True when nothing is in flight.
+  /// True when nothing is in flight and every outcome has reached its job.
   bool wait_idle(double seconds);
 
   [[nodiscard]] std::vector<LaneStatus> lanes() const;

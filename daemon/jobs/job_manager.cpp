@@ -89,7 +89,7 @@ Result<void> JobManager::fold(const std::string& id, EventId after, JobState& st
 Result<std::shared_ptr<Job>> JobManager::load(const std::string& id) {
   JobState state;
   if (auto folded = fold(id, {}, state); !folded) return folded.error();
-  if (!state.created()) return Error{ErrorKind::corrupt, "the log holds no job spec"};
+  if (!state.created()) return std::shared_ptr<Job>();  // see begin_log()
   if (is_final(state.status())) {
     return std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
   }
@@ -136,7 +136,7 @@ Result<void> JobManager::recover() {
     auto job = load(id);
     const std::lock_guard lock(mutex_);
     if (job) {
-      jobs_.emplace(id, std::move(*job));
+      if (*job) jobs_.emplace(id, std::move(*job));
     } else {
       unreadable_.emplace_back(id, job.error());
     }
@@ -157,22 +157,21 @@ Result<JobManager::Created> JobManager::create(JobSpec spec, const std::string& 
   }
   const std::string id = job_id(spec, idempotency_key);
   const std::string digest = idempotency_key.empty() ? "" : request_digest;
-  const std::vector<Event> events = {owner_event(), {unix_ms(), CreatedEvent{spec, digest}}};
-  auto top = backend_.create(id, {encode(events[0]), encode(events[1])});
-  if (!top) {
-    if (top.error().kind == ErrorKind::conflict && !idempotency_key.empty()) {
-      return repeated(id, request_digest);
+  {
+    const std::lock_guard one_at_a_time(creating_);
+    auto begun = begin_log(id, {unix_ms(), CreatedEvent{spec, digest}});
+    if (!begun) {
+      if (begun.error().kind == ErrorKind::conflict && !idempotency_key.empty()) {
+        return repeated(id, request_digest);
+      }
+      return begun.error();
     }
-    return top.error();
   }
   JobState state;
-  for (std::size_t i = 0; i < events.size(); ++i) {
-    if (auto applied = state.apply({top->epoch, i + 1}, events[i]); !applied) {
-      return applied.error();
-    }
-  }
+  if (auto folded = fold(id, {}, state); !folded) return folded.error();
+  const EventId top = state.top();
   auto job = std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
-  adopt(job, *top);
+  adopt(job, top);
   report(id, "created", job->with_state([](JobState& created) {
     return created.spec().optimizer + " on " + created.spec().evaluator;
   }));
@@ -182,6 +181,21 @@ Result<JobManager::Created> JobManager::create(JobSpec spec, const std::string& 
   }
   wake_starter();
   return Created{std::move(job), true};
+}
+
+Result<void> JobManager::begin_log(const std::string& id, const Event& created) {
+  auto top = backend_.create(id, {encode(owner_event()), encode(created)});
+  if (top) return {};
+  if (top.error().kind != ErrorKind::conflict) return top.error();
+  // A crash in the middle of creating leaves a log that holds owners only.  Nobody was told of
+  // that job, so whoever asks for it again completes it.
+  JobState state;
+  if (auto folded = fold(id, {}, state); !folded) return folded.error();
+  if (state.created()) return top.error();
+  auto owned = backend_.take_over(id, encode(owner_event()));
+  if (!owned) return owned.error();
+  const Batch rest{id, *owned, {owned->epoch, owned->number + 1}, {encode(created)}};
+  return backend_.write({&rest, 1}).front();
 }
 
 Result<JobManager::Created> JobManager::repeated(const std::string& id,

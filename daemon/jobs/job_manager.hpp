@@ -74,7 +74,9 @@ class JobManager {
  private:
   [[nodiscard]] Event owner_event() const;
   Result<void> fold(const std::string& id, EventId after, JobState& state);
+  /// Null for a log that was never finished creating.
   Result<std::shared_ptr<Job>> load(const std::string& id);
+  Result<void> begin_log(const std::string& id, const Event& created);
   Result<Created> repeated(const std::string& id, const std::string& request_digest);
   /// Attaches the writer and the follower that reports the job's life.
   void adopt(const std::shared_ptr<Job>& job, EventId top);
@@ -87,6 +89,7 @@ class JobManager {
   const ManagerOptions options_;
   GroupCommit commits_;
   Dispatcher dispatcher_;
+  std::mutex creating_;  // one log at a time; taken before mutex_
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Job>> jobs_;
   std::vector<std::pair<std::string, Error>> unreadable_;

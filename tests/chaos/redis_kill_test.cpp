@@ -79,8 +79,9 @@ class Writer {
                                         });
     thread_ = std::thread([this] {
       while (!stop_ && !lost_) {
-        if (log_->backlog() > 300) {
-          std::this_thread::yield();
+        // Fast enough to be met in the middle, slow enough that a thousand restarts load quickly.
+        if (log_->backlog() > 10) {
+          std::this_thread::sleep_for(milliseconds(2));
           continue;
         }
         const std::string event = name_ + ":" + std::to_string(appended_);

@@ -233,6 +233,25 @@ TEST(Jobs, AnIdempotencyKeyNamesOneJob) {
   EXPECT_EQ(other.error().kind, ErrorKind::conflict);
 }
 
+TEST(Jobs, ACreationCutShortIsCompletedByTheNextRequest) {
+  World world;
+  const JobSpec spec = spec_from(job_text(5, 1), *world.catalog);
+  std::string id;
+  {
+    World other;
+    id = other.manager->create(spec, "my-key", "digest")->job->id();
+  }
+  ASSERT_TRUE(world.backend.create(id, {R"({"e":"owner","t":1,"nonce":"n","build":"b"})"}).ok());
+  ASSERT_TRUE(world.manager->recover().ok());
+  EXPECT_EQ(world.manager->find(id), nullptr);
+  EXPECT_TRUE(world.manager->unreadable().empty());
+  const auto created = world.manager->create(spec, "my-key", "digest");
+  ASSERT_TRUE(created.ok()) << created.error().text();
+  EXPECT_EQ(created->job->id(), id);
+  World::finish(created->job);
+  EXPECT_EQ(created->job->status(), JobStatus::succeeded);
+}
+
 TEST(Jobs, ASecondOwnerTakesOverAndTheFirstStops) {
   World world;
   world.evaluator->hold();
@@ -276,11 +295,10 @@ TEST(Jobs, DrainLetsFlightsLandAndLosesNothing) {
   auto drained = std::async(std::launch::async, [&] { world.manager->drain(60); });
   world.evaluator->release();
   drained.get();
-  const std::string id = job->id();
+  world.manager.reset();
   const std::size_t told = World::told(job);
   EXPECT_GE(told, 2U);
-  world.manager.reset();
-  const auto log = canonical_log(world.backend, id);
+  const auto log = canonical_log(world.backend, job->id());
   EXPECT_EQ(std::count_if(log.begin(), log.end(),
                           [](const auto& line) { return line.find("\"told\"") != line.npos; }),
             static_cast<std::ptrdiff_t>(told));

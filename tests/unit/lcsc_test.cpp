@@ -258,6 +258,29 @@ TEST(Lcsc, ReScoresLeadersOnNewReplicatesOnly) {
   EXPECT_EQ(most, 4U);
 }
 
+TEST(Lcsc, ReScoresWidelyOnlyWhereNoiseMisleads) {
+  const SearchProblem problem = combination(10, 1500, 8);
+  const auto rescores = [&](const std::function<double(const Candidate&)>& noise_of) {
+    int count = 0;
+    const Script script = script_for(problem, [&](const Candidate& c) {
+      if (c.tag.empty() && c.replicate > 1) ++count;
+      return scalar_outcome(bowl(c.point) + noise_of(c));
+    });
+    run_lcsc(problem, {}, script);
+    return count;
+  };
+  const auto none_in_common = [](const Candidate& c) { return 0.5 * noise(c, 0); };
+  // The block of noise adds the same to all points, and a little that varies slowly with them.
+  const auto much_in_common = [](const Candidate& c) {
+    Rng rng(c.replicate, 5);
+    double sum = rng.normal();
+    for (const double x : c.point) sum += 1e-4 * rng.normal() * x;
+    return sum;
+  };
+  EXPECT_GT(rescores(none_in_common), 200);
+  EXPECT_LT(rescores(much_in_common), 20);
+}
+
 TEST(Lcsc, StaysWithinBoundsAndNorm) {
   for (const std::string search : {"steady_state", "cma_es"}) {
     const SearchProblem problem = combination(6, 500, 9, -0.2, 1);
