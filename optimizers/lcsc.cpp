@@ -22,7 +22,7 @@
 //  - crossover is the weighted mean of its parents (weight `crossover_bias`), with probability
 //    0.9, where the specification takes each coefficient from one of them, with 0.3; and 25 %
 //    of the coefficients mutate instead of 10 %.  Averaging cancels part of the parents' unlucky
-//    mutations.  Exactly: 97 %; under noise: 44 %; K = 200: 65 %.
+//    mutations.  Exactly: 97 %; under noise: 44 %, or 52 % with the rule below; K = 200: 65 %.
 //  - replicates may differ by an offset common to all points (an easy block of data).  Means over
 //    different replicates then do not compare, and the search stalls: with offsets as large as
 //    the gap, 18 % instead of 51 % (with p_c = 0.6).  Eight seeds measured on all replicates give
@@ -30,9 +30,9 @@
 //  - leaders are re-scored only while that matters.  Where equal replicates mean equal noise, as
 //    with sampled images, gains on replicate 0 carry over to the others, and re-scoring takes
 //    evaluations for nothing (digits example: 0.039 gained over the best EMA with it, 0.049
-//    without).  So each new leader gets replicate 1, and further replicates are spent while less
-//    than 90 % of what the last 20 gained on the one shows on the other.  Under independent
-//    noise little changes (a fifth of the gap: 50 % and 48 % closed, over 41 runs).
+//    without, 0.047 by this rule).  So each new leader gets replicate 1, and further replicates are
+//    spent while less than 90 % of what the last 20 gained on the one shows on the other.  Under
+//    independent noise little changes (a fifth of the gap: 50 % and 48 % closed, over 41 runs).
 //  - a metric that scores the anchors the same on all replicates is taken as deterministic.
 //  - means of the leading 5, 10 and 20 points compete in the selection.
 //  - when twenty draws in a row are refused, the last is pulled towards its parent.
