@@ -43,6 +43,11 @@ class Kill(unittest.TestCase):
                 wait_for(lambda: daemon.finished(job) or daemon.told(job) >= goal, 'progress')
                 kill(daemon)
                 kills += 1
+                # After its fifth death in ten minutes a private Redis is restarted ever more
+                # slowly; a fresh daemon counts afresh.
+                if kills % 4 == 0:
+                    self.assertEqual(daemon.stop(), 0)
+                    daemon.start()
             else:
                 daemon.wait_finished(job)
         self.assertGreaterEqual(kills, CYCLES // 2)
