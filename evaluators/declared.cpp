@@ -20,6 +20,15 @@ std::string names_of(const std::vector<T>& items) {
   return names.empty() ? "none" : names;
 }
 
+void check_names(const std::vector<std::string>& declared, const std::vector<std::string>& asked,
+                 const std::string& at, Problems& problems) {
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    if (std::find(declared.begin(), declared.end(), asked[i]) == declared.end()) {
+      problems.push_back({at + "/" + std::to_string(i), "is none that the evaluator declares"});
+    }
+  }
+}
+
 void check_parameter(const Parameter& declared, const Parameter& asked, const std::string& at,
                      Problems& problems) {
   if (declared.type != asked.type) {
@@ -28,7 +37,8 @@ void check_parameter(const Parameter& declared, const Parameter& asked, const st
     return;
   }
   const bool bounded =
-      asked.type != ParameterType::categorical && asked.type != ParameterType::boolean;
+      asked.type == ParameterType::real || asked.type == ParameterType::integer ||
+      asked.type == ParameterType::affine || asked.type == ParameterType::schedule;
   if (bounded && asked.low < declared.low) {
     problems.push_back({at + "/low", "is below what the evaluator declares"});
   }
@@ -38,13 +48,17 @@ void check_parameter(const Parameter& declared, const Parameter& asked, const st
   if (asked.size != declared.size) {
     problems.push_back({at + "/size", "the evaluator declares " + std::to_string(declared.size)});
   }
-  for (std::size_t i = 0; i < asked.choices.size(); ++i) {
-    const auto& known = declared.choices;
-    if (std::find(known.begin(), known.end(), asked.choices[i]) == known.end()) {
-      problems.push_back(
-          {at + "/choices/" + std::to_string(i), "is no choice that the evaluator declares"});
-    }
+  if (asked.whole != declared.whole) {
+    problems.push_back({at + "/whole", "is not as the evaluator declares it"});
   }
+  if (asked.least < declared.least) {
+    problems.push_back({at + "/least", "is below what the evaluator declares"});
+  }
+  if (asked.most > declared.most) {
+    problems.push_back({at + "/most", "is above what the evaluator declares"});
+  }
+  check_names(declared.choices, asked.choices, at + "/choices", problems);
+  check_names(declared.mask, asked.mask, at + "/mask", problems);
 }
 
 }  // namespace

@@ -75,8 +75,8 @@ struct EvaluationReply {
 
 class Evaluator {
  public:
-  /// Called once per request, from any thread; must not block.
-  using Reply = std::function<void(EvaluationReply)>;
+  /// Answers to one or more requests, each answered exactly once; from any thread; must not block.
+  using Reply = std::function<void(std::vector<EvaluationReply>)>;
 
   /// Cancels what is running; no reply is made after the destructor returns.
   virtual ~Evaluator() = default;

@@ -4,11 +4,12 @@
 #include <chrono>
 #include <exception>
 #include <iterator>
+#include <utility>
 
 namespace paretod {
 
-InProcessEvaluator::InProcessEvaluator(std::size_t threads, std::size_t batch)
-    : thread_count_(std::max<std::size_t>(threads, 1)), batch_(std::max<std::size_t>(batch, 1)) {}
+InProcessEvaluator::InProcessEvaluator(std::size_t threads)
+    : thread_count_(std::max<std::size_t>(threads, 1)) {}
 
 InProcessEvaluator::~InProcessEvaluator() {
   stop();
@@ -35,7 +36,7 @@ void InProcessEvaluator::evaluate(std::vector<EvaluationRequest> requests, Reply
       for (std::size_t i = 0; i < thread_count_; ++i) threads_.emplace_back([this] { work(); });
     }
     for (EvaluationRequest& request : requests) queue_.push_back({std::move(request), shared});
-    wake = std::min(idle_, (queue_.size() + batch_ - 1) / batch_);
+    wake = std::min(idle_, queue_.size());
   }
   for (; wake > 0; --wake) ready_.notify_one();
 }
@@ -51,7 +52,7 @@ void InProcessEvaluator::cancel(std::uint64_t ticket) {
     dropped = std::move(*found);
     queue_.erase(found);
   }
-  (*dropped.reply)({ticket, ReplyKind::done, Outcome::failure(TrialStatus::failed, "cancelled")});
+  (*dropped.reply)({{ticket, ReplyKind::done, Outcome::failure(TrialStatus::failed, "cancelled")}});
 }
 
 void InProcessEvaluator::work() {
@@ -64,8 +65,10 @@ void InProcessEvaluator::work() {
     --idle_;
     if (stopping_) return;
     // A fair share, so that no thread idles while another holds a long batch.
-    const std::size_t share = std::min(batch_, (queue_.size() + thread_count_ - 1) / thread_count_);
-    while (requests.size() < share) {
+    const auto context = queue_.front().request.context;
+    const std::size_t share = std::min(std::max<std::size_t>(largest_batch(*context), 1),
+                                       (queue_.size() + thread_count_ - 1) / thread_count_);
+    while (requests.size() < share && queue_.front().request.context == context) {
       requests.push_back(std::move(queue_.front().request));
       replies.push_back(std::move(queue_.front().reply));
       queue_.pop_front();
@@ -83,9 +86,12 @@ void InProcessEvaluator::work() {
                       Outcome::failure(TrialStatus::failed, "the evaluator threw"));
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    std::vector<EvaluationReply> answers;
     for (std::size_t i = 0; i < requests.size(); ++i) {
       outcomes[i].seconds = elapsed.count() / static_cast<double>(requests.size());
-      (*replies[i])({requests[i].ticket, ReplyKind::done, std::move(outcomes[i])});
+      answers.push_back({requests[i].ticket, ReplyKind::done, std::move(outcomes[i])});
+      if (i + 1 < requests.size() && replies[i + 1] == replies[i]) continue;
+      (*replies[i])(std::exchange(answers, {}));
     }
     requests.clear();
     replies.clear();

@@ -20,14 +20,17 @@ class InProcessEvaluator : public Evaluator {
   void cancel(std::uint64_t ticket) final;
 
  protected:
-  /// `threads` workers, each taking up to `batch` queued requests at a time.  Threads start with
-  /// the first request.
-  InProcessEvaluator(std::size_t threads, std::size_t batch);
+  /// `threads` workers, each taking several queued requests of one job at a time.  Threads start
+  /// with the first request.
+  explicit InProcessEvaluator(std::size_t threads);
   /// A subclass's destructor must call stop() first: workers call its evaluate_batch().
   ~InProcessEvaluator() override;
   void stop();
 
-  /// One outcome per request, in order; called on worker threads, at most `threads` at once.  An
+  /// How many requests of this job a worker may take at once: more where that makes them cheaper,
+  /// one where they would only wait for each other.  Called under a lock: must be quick.
+  [[nodiscard]] virtual std::size_t largest_batch(const EvaluationContext& context) const = 0;
+  /// One outcome per request, in order, all of one context; called on worker threads, at most `threads` at once.  An
   /// exception becomes a failed outcome for every request of the batch.
   virtual std::vector<Outcome> evaluate_batch(std::span<const EvaluationRequest> requests) = 0;
 
@@ -39,7 +42,6 @@ class InProcessEvaluator : public Evaluator {
   void work();
 
   const std::size_t thread_count_;
-  const std::size_t batch_;
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<Queued> queue_;

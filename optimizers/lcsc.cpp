@@ -297,9 +297,6 @@ Problems check_lcsc(const SearchProblem& problem, const LcscParams& params) {
     problems.push_back({"/objectives", "lcsc searches for one objective; there are " +
                                            std::to_string(problem.objectives.size())});
   }
-  if (problem.constraints > 0) {
-    problems.push_back({"/optimizer/name", "lcsc does not handle constraints"});
-  }
   const std::vector<Parameter>& parameters = problem.space.parameters();
   if (parameters.size() != 1 || parameters.front().type != ParameterType::affine) {
     problems.push_back({"/space",

@@ -169,9 +169,6 @@ Problems check_pagmo(const SearchProblem& problem, const PagmoParams& params) {
                                                                 : entry.most_objectives) +
              " objectives; there are " + std::to_string(objectives)});
   }
-  if (problem.constraints > 0) {
-    problems.push_back({"/optimizer/name", params.algorithm + " does not handle constraints"});
-  }
   for (std::size_t i = 0; i < problem.space.parameters().size(); ++i) {
     if (problem.space.coordinates()[problem.space.offset(i)].ordered) continue;
     problems.push_back({"/space/" + std::to_string(i),

@@ -108,53 +108,66 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
     if (requests.empty()) return;
     lane.evaluator->evaluator->evaluate(
         std::move(requests),
-        [self = shared_from_this()](EvaluationReply reply) { self->on_reply(std::move(reply)); });
+        [self = shared_from_this(), &lane](std::vector<EvaluationReply> replies) {
+          self->on_replies(lane, std::move(replies));
+        });
   }
 
-  void on_reply(EvaluationReply reply) {
-    Lane* lane = nullptr;
-    std::shared_ptr<TrialSink> sink;
-    TrialNumber number = 0;
+  /// The trial is over: for its job.  Empty when it gets another attempt.  Needs the mutex.
+  std::shared_ptr<TrialSink> settle(Lane& lane, ClientState& client, Running& ended,
+                                    ReplyKind kind) {
+    if (kind == ReplyKind::transient && !client.removed &&
+        ended.item.attempt < client.client.max_attempts) {
+      ++lane.retried;
+      const double random = std::uniform_real_distribution<>(0, 1)(jitter);
+      const auto due = Clock::now() + backoff(ended.item.attempt, random);
+      ++ended.item.attempt;
+      delayed.emplace(due, std::move(ended));
+      return nullptr;
+    }
+    // While stopping, a trial that deserves another attempt stays asked and untold.
+    if (kind == ReplyKind::transient && stopping) return nullptr;
+    ++lane.completed;
+    return client.client.sink.lock();
+  }
+
+  void on_replies(Lane& lane, std::vector<EvaluationReply> replies) {
+    // Replies of one job that come together stay together: they share a commit.
+    std::vector<std::pair<std::shared_ptr<TrialSink>, std::vector<TrialSink::Completion>>> done;
     {
       const std::lock_guard lock(mutex);
-      const auto found = running.find(reply.ticket);
-      if (found == running.end()) return;
-      Running ended = std::move(found->second);
-      running.erase(found);
-      ClientState& client = clients.at(ended.client);
-      lane = client.lane;
-      --client.running;
-      --lane->busy;
-      number = ended.item.work.number;
-      reply.outcome.attempts = ended.item.attempt;
-      if (reply.kind == ReplyKind::transient && !client.removed &&
-          ended.item.attempt < client.client.max_attempts) {
-        ++lane->retried;
-        const double random = std::uniform_real_distribution<>(0, 1)(jitter);
-        const auto due = Clock::now() + backoff(ended.item.attempt, random);
-        ++ended.item.attempt;
-        delayed.emplace(due, std::move(ended));
-      } else if (!(reply.kind == ReplyKind::transient && stopping)) {
-        // (While stopping, a trial that deserves another attempt stays asked and untold.)
-        ++lane->completed;
-        sink = client.client.sink.lock();
+      for (EvaluationReply& reply : replies) {
+        const auto found = running.find(reply.ticket);
+        if (found == running.end()) continue;
+        Running ended = std::move(found->second);
+        running.erase(found);
+        const ClientId id = ended.client;
+        ClientState& client = clients.at(id);
+        --client.running;
+        --lane.busy;
+        const TrialNumber number = ended.item.work.number;
+        reply.outcome.attempts = ended.item.attempt;
+        if (reply.kind == ReplyKind::transient) reply.outcome.status = TrialStatus::failed;
+        if (auto sink = settle(lane, client, ended, reply.kind)) {
+          if (done.empty() || done.back().first != sink) done.emplace_back(std::move(sink), 0);
+          done.back().second.push_back({number, std::move(reply.outcome)});
+        }
+        if (client.removed && client.running == 0) {
+          clients.erase(id);
+        } else {
+          offer_turn(id, client);
+        }
       }
-      if (client.removed && client.running == 0) {
-        clients.erase(ended.client);
-      } else {
-        offer_turn(ended.client, client);
-      }
-      if (sink) ++completing;
+      completing += done.size();
       if (idle() || !delayed.empty()) changed.notify_all();
     }
-    if (sink) {
-      if (reply.kind == ReplyKind::transient) reply.outcome.status = TrialStatus::failed;
-      sink->complete(number, std::move(reply.outcome));
+    for (auto& [sink, completions] : done) sink->complete(std::move(completions));
+    if (!done.empty()) {
       const std::lock_guard lock(mutex);
-      --completing;
+      completing -= done.size();
       if (idle()) changed.notify_all();
     }
-    pump(*lane);
+    pump(lane);
   }
 
   /// Moves retries that are due back to the front of their queues.

@@ -20,8 +20,12 @@ namespace paretod {
 class TrialSink {
  public:
   virtual ~TrialSink() = default;
-  /// The final outcome of a dispatched trial; called once, from any thread, no locks held.
-  virtual void complete(TrialNumber number, Outcome outcome) = 0;
+  struct Completion {
+    TrialNumber number = 0;
+    Outcome outcome;
+  };
+  /// The final outcomes of dispatched trials, each once; from any thread, no locks held.
+  virtual void complete(std::vector<Completion> completions) = 0;
 };
 
 struct WorkItem {

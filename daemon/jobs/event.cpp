@@ -167,6 +167,13 @@ json fields(const OwnerEvent& owner) {
 json fields(const CreatedEvent& created) {
   json j = {{"spec", to_json(created.spec)}};
   if (!created.request_digest.empty()) j["digest"] = created.request_digest;
+  for (std::size_t i = 0; i < created.imported.size(); ++i) {
+    // As the asked and the told event that it was, without their heads.
+    std::string text = "{\"e\":\"\"";
+    put_body(text, AskedEvent{i + 1, created.imported[i].candidate});
+    put_body(text, ToldEvent{i + 1, created.imported[i].outcome});
+    j["import"].push_back(json::parse(text + "}"));
+  }
   return j;
 }
 json fields(const PausedEvent& paused) {
@@ -327,7 +334,13 @@ Result<EventBody> body_from(const json& j) {
   if (kind == "created") {
     auto spec = stored_job_spec(j.at("spec"));
     if (!spec) return spec.error();
-    return EventBody(CreatedEvent{std::move(*spec), j.value("digest", std::string())});
+    CreatedEvent created{std::move(*spec), j.value("digest", std::string()), {}};
+    if (const auto imported = j.find("import"); imported != j.end()) {
+      for (const json& trial : *imported) {
+        created.imported.push_back({asked_from(trial).candidate, told_from(trial).outcome});
+      }
+    }
+    return EventBody(std::move(created));
   }
   if (kind == "paused") return EventBody(PausedEvent{j.value("why", std::string())});
   if (kind == "resumed") return EventBody(ResumedEvent{});

@@ -27,10 +27,16 @@ struct OwnerEvent {
   std::string nonce;
   std::string build;
 };
+/// A trial that another job paid for.
+struct ImportedTrial {
+  Candidate candidate;  ///< its tag says where it comes from: "import:JOB:TRIAL"
+  Outcome outcome;      ///< ok
+};
 /// Second of a log.
 struct CreatedEvent {
   JobSpec spec;
   std::string request_digest;  ///< of the body, when the client gave an Idempotency-Key
+  std::vector<ImportedTrial> imported = {};
 };
 struct AskedEvent {
   TrialNumber number = 0;

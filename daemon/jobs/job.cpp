@@ -130,6 +130,7 @@ void Job::start_run() {
          .max_attempts = spec.max_attempts});
   }
   const std::size_t parallelism = state_.parallelism();
+  asked_ = std::max<TrialNumber>(asked_, state_.trials().size());
   stop_requested_ = false;
   run_active_ = true;
   started_ = true;
@@ -152,10 +153,6 @@ void Job::stop_run() {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
-  if (!has_client_) return;
-  const std::vector<TrialNumber> withdrawn = dispatcher_.withdraw(client_);
-  const std::lock_guard lock(mutex_);
-  for (const TrialNumber number : withdrawn) in_flight_.erase(number);
 }
 
 void Job::run() {
@@ -168,14 +165,9 @@ void Job::run() {
       if (stop_requested_) throw SearchStopped{};
     }
     JournalledEvaluations evaluations(*this);
+    const SearchProblem problem = with_state([](JobState& state) { return state.problem(); });
     const JobSpec& spec = state_.spec();  // never changes once created
-    try {
-      finished.report = catalog_.optimizer(spec.optimizer)
-                            ->run(spec.problem(), spec.optimizer_params, evaluations);
-    } catch (const BudgetSpent&) {
-      finished.report.stop_reason = "budget";
-    }
-    while (evaluations.in_flight() > 0) evaluations.next();
+    finished.report = run_search(problem, spec, *catalog_.optimizer(spec.optimizer), evaluations);
     finished.reason = finished.report.stop_reason;
   } catch (const SearchStopped&) {
     ended = false;
@@ -184,9 +176,11 @@ void Job::run() {
   } catch (const std::exception& error) {
     finished = {JobStatus::failed, std::string("the optimizer failed: ") + error.what(), {}};
   }
+  const std::vector<TrialNumber> withdrawn = dispatcher_.withdraw(client_);
   std::function<void()> settled;
   {
     std::unique_lock lock(mutex_);
+    for (const TrialNumber number : withdrawn) in_flight_.erase(number);
     // If the log cannot be written any more, trouble_ already says so.
     if (ended && !ending_) static_cast<void>(append_and_wait(lock, std::move(finished)));
     run_active_ = false;
@@ -196,12 +190,15 @@ void Job::run() {
   if (settled) settled();
 }
 
-void Job::complete(TrialNumber number, Outcome outcome) {
+void Job::complete(std::vector<Completion> completions) {
   const std::lock_guard lock(mutex_);
   if (ending_ || !trouble_.empty() || is_final(state_.status())) return;
-  outcome = checked(std::move(outcome), state_.spec().objectives);
   enforce_wall_budget();
-  append({0, ToldEvent{number, std::move(outcome)}});
+  for (Completion& done : completions) {
+    ToldEvent told{done.number, checked(std::move(done.outcome), state_.spec().objectives)};
+    // The last one lets the others go with it.
+    append({0, std::move(told)}, /*lazily=*/&done != &completions.back());
+  }
 }
 
 void Job::enforce_wall_budget() {
@@ -212,7 +209,7 @@ void Job::enforce_wall_budget() {
                                  : 0;
   if (static_cast<double>(state_.running_ms() + since) < wall * 1000) return;
   wall_enforced_at_ = wall;
-  append({0, ExtendedEvent{.trials = asked_,
+  append({0, ExtendedEvent{.trials = asked_ - state_.imported(),
                            .wall_s = {},
                            .parallelism = {},
                            .reason = "the wall time budget is spent"}});
@@ -277,8 +274,9 @@ Result<void> Job::pause(const std::string& reason) {
     if (is_final(state_.status()) || ending_) return not_allowed("paused", state_.status());
     if (state_.status() == JobStatus::paused) return {};
     if (auto written = append_and_wait(lock, PausedEvent{reason}); !written) return written;
+    stop_requested_ = true;
   }
-  stop_run();
+  changed_.notify_all();
   return {};
 }
 
@@ -309,8 +307,8 @@ Result<void> Job::cancel() {
     stop_requested_ = true;
     in_flight_.clear();
   }
+  changed_.notify_all();
   if (has_client_) dispatcher_.cancel(client_);
-  stop_run();
   return {};
 }
 

@@ -49,7 +49,8 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   [[nodiscard]] std::string trouble() const;
   [[nodiscard]] std::size_t in_flight() const;
 
-  /// Verbs.  Each waits until its event is durable; repeating one is harmless.  conflict when the
+  /// Verbs.  Each waits until its event is durable, and not for the optimizer, which unwinds on its
+  /// own thread when it next asks for something; repeating one is harmless.  conflict when the
   /// job's status does not allow it.
   Result<void> pause(const std::string& reason);
   Result<void> resume();
@@ -77,7 +78,7 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   void retire();
 
   // --- TrialSink ---
-  void complete(TrialNumber number, Outcome outcome) override;
+  void complete(std::vector<Completion> completions) override;
 
  private:
   friend class JournalledEvaluations;

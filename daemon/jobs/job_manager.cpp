@@ -1,7 +1,9 @@
 #include "daemon/jobs/job_manager.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 
 #include "daemon/jobs/event.hpp"
 
@@ -34,6 +36,25 @@ std::string job_id(const JobSpec& spec, const std::string& idempotency_key) {
            base32(hash_of(idempotency_key, 2), 12);
   }
   return spec.name.substr(0, 50) + "-" + base32(random64(), 6);
+}
+
+/// One log entry has to hold them (redis-log.md rule 3).
+constexpr std::size_t max_import_bytes = 512 * 1024;
+
+/// The trials of the front, then the latest of the others that are ok, one per point; in order.
+std::vector<TrialNumber> importable(JobState& state, std::uint64_t limit) {
+  const std::size_t bytes_each = 64 + 12 * (state.spec().space.dimension() + 2);
+  limit = std::min<std::uint64_t>(limit, max_import_bytes / bytes_each);
+  std::set<TrialNumber> chosen;
+  const ParetoArchive& front = state.front();
+  for (std::size_t i = 0; i < front.size() && chosen.size() < limit; ++i) {
+    chosen.insert(state.measured()[front.id(i)].first_trial);
+  }
+  const auto& measured = state.measured();
+  for (auto point = measured.rbegin(); point != measured.rend() && chosen.size() < limit; ++point) {
+    chosen.insert(point->first_trial);
+  }
+  return {chosen.begin(), chosen.end()};
 }
 
 }  // namespace
@@ -73,13 +94,13 @@ Event JobManager::owner_event() const {
 Result<void> JobManager::fold(const std::string& id, EventId after, JobState& state) {
   std::optional<Error> failure;
   auto top = backend_.read(id, after, [&](EventId event_id, std::string_view text) {
-    if (failure) return;
     auto event = decode(text);
     Result<void> applied = event ? state.apply(event_id, *event) : Result<void>(event.error());
     if (!applied) {
       failure = applied.error();
       failure->message = "event " + event_id.text() + ": " + failure->message;
     }
+    return !failure;
   });
   if (failure) return *failure;
   if (!top) return top.error();
@@ -155,11 +176,13 @@ Result<JobManager::Created> JobManager::create(JobSpec spec, const std::string& 
                    "the daemon already stores " + std::to_string(jobs_.size()) + " jobs"};
     }
   }
+  auto imported = look_up_import(spec);
+  if (!imported) return imported.error();
   const std::string id = job_id(spec, idempotency_key);
   const std::string digest = idempotency_key.empty() ? "" : request_digest;
   {
     const std::lock_guard one_at_a_time(creating_);
-    auto begun = begin_log(id, {unix_ms(), CreatedEvent{spec, digest}});
+    auto begun = begin_log(id, {unix_ms(), CreatedEvent{spec, digest, std::move(*imported)}});
     if (!begun) {
       if (begun.error().kind == ErrorKind::conflict && !idempotency_key.empty()) {
         return repeated(id, request_digest);
@@ -181,6 +204,34 @@ Result<JobManager::Created> JobManager::create(JobSpec spec, const std::string& 
   }
   wake_starter();
   return Created{std::move(job), true};
+}
+
+Result<std::vector<ImportedTrial>> JobManager::look_up_import(const JobSpec& spec) const {
+  std::vector<ImportedTrial> imported;
+  if (spec.import.job.empty()) return imported;
+  const auto refuse = [](std::string message) {
+    return invalid("the job spec is not valid", {{"/import/job", std::move(message)}});
+  };
+  const auto other = find(spec.import.job);
+  if (!other) return refuse("there is no job \"" + spec.import.job + "\"");
+  std::optional<Error> refusal;
+  other->with_state([&](JobState& state) {
+    const nlohmann::json theirs = to_json(state.spec());
+    const nlohmann::json ours = to_json(spec);
+    if (theirs["space"] != ours["space"] || theirs["objectives"] != ours["objectives"]) {
+      refusal = refuse("its search space or objectives are not those of this job");
+      return;
+    }
+    for (const TrialNumber number : importable(state, spec.import.trials)) {
+      const TrialRecord& record = state.trials()[number - 1];
+      ImportedTrial trial{record.candidate, *record.outcome};
+      trial.candidate.tag = "import:" + spec.import.job + ":" + std::to_string(number);
+      imported.push_back(std::move(trial));
+    }
+  });
+  if (refusal) return *refusal;
+  if (imported.empty()) return refuse("it has no successful trial yet");
+  return imported;
 }
 
 Result<void> JobManager::begin_log(const std::string& id, const Event& created) {

@@ -19,6 +19,8 @@ constexpr std::size_t max_parameters = 1024;  // reliability.md section 4
 constexpr std::size_t max_objectives = 8;
 constexpr std::uint64_t max_trials = 1'000'000;
 constexpr std::size_t max_parallelism = 10'000;
+constexpr std::uint64_t max_imported_trials = 1'000;
+constexpr std::size_t max_initial_points = 1'000;
 constexpr std::uint64_t max_exact_seed = (std::uint64_t{1} << 53) - 1;  // JSON numbers are doubles
 
 /// "random", or {"name": "lcsc", "params": {...}}.
@@ -67,6 +69,76 @@ Budget read_budget(const json& value, Problems& problems) {
   return budget;
 }
 
+NoisePolicy read_noise(const json& value, Problems& problems) {
+  NoisePolicy noise;
+  ObjectReader reader(value, "/noise", problems);
+  if (const auto confidence = reader.number("confidence")) {
+    noise.confidence = *confidence;
+    if (*confidence != 0 && !(*confidence >= 0.5 && *confidence < 1)) {
+      reader.refuse("confidence", "must be 0 (off), or at least 0.5 and less than 1");
+    }
+  }
+  if (const auto replicates = reader.count("replicates")) {
+    noise.replicates = *replicates;
+    if (*replicates < 1 || *replicates > 10'000) reader.refuse("replicates", "must be 1 to 10000");
+  }
+  reader.refuse_others();
+  return noise;
+}
+
+StagnationPolicy read_stagnation(const json& value, Problems& problems) {
+  StagnationPolicy stagnation;
+  ObjectReader reader(value, "/stagnation", problems);
+  if (reader.require("trials") != nullptr) {
+    stagnation.trials = reader.count("trials").value_or(0);
+  }
+  if (const auto tolerance = reader.number("tolerance")) {
+    stagnation.tolerance = *tolerance;
+    if (!(*tolerance > 0 && *tolerance <= 1)) {
+      reader.refuse("tolerance", "must be greater than 0 and at most 1");
+    }
+  }
+  reader.refuse_others();
+  return stagnation;
+}
+
+ImportRequest read_import(const json& value, Problems& problems) {
+  ImportRequest request;
+  ObjectReader reader(value, "/import", problems);
+  if (reader.require("job") != nullptr) request.job = reader.string("job").value_or("");
+  if (const auto trials = reader.count("trials")) {
+    request.trials = *trials;
+    if (*trials < 1 || *trials > max_imported_trials) {
+      reader.refuse("trials", "must be between 1 and " + std::to_string(max_imported_trials));
+    }
+  }
+  reader.refuse_others();
+  return request;
+}
+
+/// Needs the space.
+std::vector<Point> read_initial(const json& value, const SearchSpace& space, Problems& problems) {
+  std::vector<Point> points;
+  if (!value.is_array() || value.size() > max_initial_points) {
+    problems.push_back({"/initial", "has to be an array of at most " +
+                                        std::to_string(max_initial_points) + " candidates"});
+    return points;
+  }
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const std::string at = "/initial/" + std::to_string(i);
+    auto point = point_from_json(space, value[i], at);
+    if (!point) {
+      const Problems& found = point.error().problems;
+      problems.insert(problems.end(), found.begin(), found.end());
+    } else if (std::find(points.begin(), points.end(), *point) != points.end()) {
+      problems.push_back({at, "is the same as an earlier one"});
+    } else {
+      points.push_back(std::move(*point));
+    }
+  }
+  return points;
+}
+
 void append(Problems& problems, const Problems& more) {
   problems.insert(problems.end(), more.begin(), more.end());
 }
@@ -84,6 +156,7 @@ struct RawSpec {
   bool has_space = false;
   bool has_objectives = false;
   bool has_parallelism = false;
+  const json* initial = nullptr;  ///< read once the space is complete
 };
 
 RawSpec read_fields(const json& document, bool stored, Problems& problems) {
@@ -144,6 +217,12 @@ RawSpec read_fields(const json& document, bool stored, Problems& problems) {
     spec.max_attempts = static_cast<std::uint32_t>(*attempts);
     if (*attempts < 1 || *attempts > 100) reader.refuse("max_attempts", "must be 1 to 100");
   }
+  if (const json* noise = reader.find("noise")) spec.noise = read_noise(*noise, problems);
+  if (const json* import = reader.find("import")) spec.import = read_import(*import, problems);
+  if (const json* stagnation = reader.find("stagnation")) {
+    spec.stagnation = read_stagnation(*stagnation, problems);
+  }
+  raw.initial = reader.find("initial");
   reader.refuse_others();
   return raw;
 }
@@ -196,7 +275,12 @@ bool valid_job_name(std::string_view name) {
 }
 
 SearchProblem JobSpec::problem() const {
-  return {.space = space, .objectives = objectives, .seed = seed, .trials = budget.trials};
+  return {.space = space,
+          .objectives = objectives,
+          .seed = seed,
+          .trials = budget.trials,
+          .initial = initial,
+          .noise = noise};
 }
 
 Result<JobSpec> job_spec_from_json(const json& document, const Catalog& catalog) {
@@ -219,6 +303,9 @@ Result<JobSpec> job_spec_from_json(const json& document, const Catalog& catalog)
                                           "\"; configured: " + known_names(catalog.evaluators())});
   }
   if (evaluator != nullptr) complete_from(*evaluator, raw, problems);
+  if (problems.empty() && raw.initial != nullptr) {
+    spec.initial = read_initial(*raw.initial, spec.space, problems);
+  }
   // The optimizer's and evaluator's own demands are asked only about a well-formed problem.
   if (problems.empty()) {
     spec.optimizer_revision = optimizer->revision;
@@ -236,6 +323,9 @@ Result<JobSpec> job_spec_from_json(const json& document, const Catalog& catalog)
 Result<JobSpec> stored_job_spec(const json& document) {
   Problems problems;
   RawSpec raw = read_fields(document, /*stored=*/true, problems);
+  if (problems.empty() && raw.initial != nullptr) {
+    raw.spec.initial = read_initial(*raw.initial, raw.spec.space, problems);
+  }
   if (!problems.empty()) {
     return Error{ErrorKind::corrupt, "the stored job spec cannot be read", std::move(problems)};
   }
@@ -243,7 +333,7 @@ Result<JobSpec> stored_job_spec(const json& document) {
 }
 
 json to_json(const JobSpec& spec) {
-  return {
+  json document{
       {"name", spec.name},
       {"space", to_json(spec.space.parameters())},
       {"objectives", to_json(spec.objectives)},
@@ -258,6 +348,22 @@ json to_json(const JobSpec& spec) {
       {"trial_timeout_s", spec.trial_timeout_s},
       {"max_attempts", spec.max_attempts},
   };
+  // Absent where the job does without, so that the logs of such jobs stay as they were.
+  for (const Point& point : spec.initial) {
+    document["initial"].push_back(candidate_json(spec.space, point));
+  }
+  if (!spec.import.job.empty()) {
+    document["import"] = {{"job", spec.import.job}, {"trials", spec.import.trials}};
+  }
+  if (spec.noise.active()) {
+    document["noise"] = {{"confidence", spec.noise.confidence},
+                         {"replicates", spec.noise.replicates}};
+  }
+  if (spec.stagnation.trials > 0) {
+    document["stagnation"] = {{"trials", spec.stagnation.trials},
+                              {"tolerance", spec.stagnation.tolerance}};
+  }
+  return document;
 }
 
 }  // namespace paretod

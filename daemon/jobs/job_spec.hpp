@@ -12,6 +12,7 @@
 #include "optimizers/core/params.hpp"
 #include "optimizers/core/result.hpp"
 #include "optimizers/core/space.hpp"
+#include "optimizers/core/stagnation.hpp"
 #include "optimizers/core/trial.hpp"
 
 namespace paretod {
@@ -25,6 +26,12 @@ struct Budget {
 
 /// Names of jobs, and so of logs and URLs.
 bool valid_job_name(std::string_view name);  // [A-Za-z0-9._-]{1,64}
+
+/// Trials of another job that this one knows from the start (JobManager::create looks them up).
+struct ImportRequest {
+  std::string job;  ///< empty: none
+  std::uint64_t trials = 200;
+};
 
 struct JobSpec {
   std::string name;  ///< for people; several jobs may share one
@@ -40,6 +47,10 @@ struct JobSpec {
   std::uint64_t seed = 0;
   double trial_timeout_s = 0;  ///< wall seconds one attempt may take; 0 is unlimited
   std::uint32_t max_attempts = 3;
+  std::vector<Point> initial = {};  ///< to be evaluated first
+  ImportRequest import = {};
+  NoisePolicy noise = {};
+  StagnationPolicy stagnation = {};
 
   [[nodiscard]] SearchProblem problem() const;
 };

@@ -2,20 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace paretod {
 namespace {
-
-std::uint64_t hash_of(const Point& point, std::uint64_t fidelity) {
-  std::uint64_t hash = mix64(fidelity, point.size());
-  for (const double x : point) {
-    std::uint64_t bits = 0;
-    std::memcpy(&bits, &x, sizeof bits);
-    hash = mix64(hash, bits);
-  }
-  return hash;
-}
 
 Error out_of_order(const std::string& what) {
   return Error{ErrorKind::corrupt, "the log does not add up: " + what};
@@ -52,6 +41,13 @@ Result<void> JobState::apply(EventId id, const Event& event) {
     parallelism_ = spec_->parallelism;
     created_ms_ = event.time_ms;
     status_ = JobStatus::running;
+    for (const ImportedTrial& trial : created->imported) {
+      const TrialNumber number = trials_.size() + 1;
+      auto applied = apply_asked({number, trial.candidate}, event.time_ms);
+      if (applied) applied = apply_told({number, trial.outcome}, event.time_ms);
+      if (!applied) return applied;
+    }
+    imported_ = trials_.size();
   } else if (const auto* paused = std::get_if<PausedEvent>(&event.body)) {
     status_ = JobStatus::paused;
     status_reason_ = paused->reason;
@@ -106,6 +102,16 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   return {};
 }
 
+SearchProblem JobState::problem() const {
+  SearchProblem problem = spec_->problem();
+  for (TrialNumber number = 1; number <= imported_; ++number) {
+    const TrialRecord& record = trials_[number - 1];
+    problem.known.push_back(
+        trial_view(number, record.candidate, *record.outcome, spec_->objectives));
+  }
+  return problem;
+}
+
 std::vector<double> JobState::minimised(const std::vector<double>& values) const {
   std::vector<double> y = values;
   for (std::size_t i = 0; i < y.size(); ++i) {
@@ -116,6 +122,7 @@ std::vector<double> JobState::minimised(const std::vector<double>& values) const
 
 void JobState::measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome) {
   const std::uint64_t hash = hash_of(candidate.point, candidate.fidelity);
+  const bool feasible = violation_of(outcome.constraints) <= 0;
   const auto [first, last] = measured_by_hash_.equal_range(hash);
   const auto same = std::find_if(first, last, [&](const auto& entry) {
     const Candidate& other = trials_[measured_[entry.second].first_trial - 1].candidate;
@@ -123,34 +130,42 @@ void JobState::measure(TrialNumber number, const Candidate& candidate, const Out
   });
   if (same == last) {
     const auto index = static_cast<std::uint32_t>(measured_.size());
-    MeasuredPoint point{number, 1, {}, std::vector<double>(outcome.objectives.size())};
+    MeasuredPoint point{number, 1, {}, std::vector<double>(outcome.objectives.size()), feasible};
     for (const Measurement& m : outcome.objectives) point.mean.push_back(m.value);
     measured_.push_back(std::move(point));
     measured_by_hash_.emplace(hash, index);
-    if (!archive_stale_ && archive_.insert(index, minimised(measured_[index].mean))) {
-      ++front_version_;
-    }
+    if (!archive_stale_ && insert_in_front(index)) ++front_version_;
     return;
   }
-  // Welford's update.  A moved mean may take the point off the front and let others back on, so
-  // the archive is rebuilt when it is next asked for.
+  // Welford's update.
   MeasuredPoint& point = measured_[same->second];
   ++point.replicates;
+  point.feasible = point.feasible && feasible;
   for (std::size_t i = 0; i < point.mean.size(); ++i) {
     const double delta = outcome.objectives[i].value - point.mean[i];
     point.mean[i] += delta / point.replicates;
     point.squares[i] += delta * (outcome.objectives[i].value - point.mean[i]);
   }
-  archive_stale_ = true;
-  ++front_version_;
+  if (archive_stale_) return;
+  // A member whose mean moves may leave the front and let others back on: the archive is rebuilt
+  // when it is next asked for.
+  if (archive_.contains(same->second)) {
+    archive_stale_ = true;
+    ++front_version_;
+  } else if (insert_in_front(same->second)) {
+    ++front_version_;
+  }
+}
+
+bool JobState::insert_in_front(std::size_t measured) {
+  const MeasuredPoint& point = measured_[measured];
+  return point.feasible && archive_.insert(measured, minimised(point.mean));
 }
 
 const ParetoArchive& JobState::front() {
   if (archive_stale_) {
     archive_.clear();
-    for (std::size_t i = 0; i < measured_.size(); ++i) {
-      archive_.insert(i, minimised(measured_[i].mean));
-    }
+    for (std::size_t i = 0; i < measured_.size(); ++i) insert_in_front(i);
     archive_stale_ = false;
   }
   return archive_;

@@ -27,6 +27,7 @@ struct MeasuredPoint {
   std::uint32_t replicates = 0;
   std::vector<double> mean;     ///< per objective, the user's sign
   std::vector<double> squares;  ///< sum of squared deviations of the replicate values
+  bool feasible = true;         ///< no replicate violated a constraint
   /// Standard error of objective i's mean: between replicates when there are several, else what
   /// the evaluator gave (negative: unknown).
   [[nodiscard]] double standard_error(std::size_t i, const Outcome& first) const;
@@ -58,6 +59,10 @@ class JobState {
   [[nodiscard]] const Budget& budget() const { return budget_; }
   [[nodiscard]] std::size_t parallelism() const { return parallelism_; }
 
+  /// Trials 1 to this number came from another job, told before this one began.
+  [[nodiscard]] std::uint64_t imported() const { return imported_; }
+  /// What the optimizer is given: the job's spec and its imported trials.
+  [[nodiscard]] SearchProblem problem() const;
   /// Trial n is trials()[n - 1].
   [[nodiscard]] const std::vector<TrialRecord>& trials() const { return trials_; }
   [[nodiscard]] const std::vector<TrialNumber>& told_order() const { return told_order_; }
@@ -79,6 +84,7 @@ class JobState {
   Result<void> apply_told(const ToldEvent& told, std::int64_t time_ms);
   void measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome);
   [[nodiscard]] std::vector<double> minimised(const std::vector<double>& values) const;
+  bool insert_in_front(std::size_t measured);
 
   std::optional<JobSpec> spec_;
   std::string request_digest_;
@@ -91,6 +97,7 @@ class JobState {
   std::int64_t running_ms_ = 0;
   Budget budget_;
   std::size_t parallelism_ = 1;
+  std::uint64_t imported_ = 0;
   std::vector<TrialRecord> trials_;
   std::vector<TrialNumber> told_order_;
   std::vector<LimitChange> limit_changes_;

@@ -8,6 +8,8 @@ JournalledEvaluations::JournalledEvaluations(Job& job)
     : job_(job),
       search_(job.with_state([](JobState& state) { return RecordedSearch(state); })),
       recorded_(job.with_state([](JobState& state) { return state.trials().size(); })),
+      submitted_(job.with_state([](JobState& state) { return state.imported(); })),
+      delivered_(submitted_),
       trials_(search_.initial_trials()),
       parallelism_(search_.initial_parallelism()) {
   job_.with_state([this](JobState& state) {

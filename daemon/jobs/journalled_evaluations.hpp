@@ -35,8 +35,8 @@ class JournalledEvaluations final : public Evaluations {
   Job& job_;
   RecordedSearch search_;         ///< read under the job's lock
   const std::uint64_t recorded_;  ///< trials asked before this run
-  std::uint64_t submitted_ = 0;
-  std::uint64_t delivered_ = 0;
+  std::uint64_t submitted_;       ///< the imported trials count as submitted and delivered
+  std::uint64_t delivered_;
   std::uint64_t trials_ = 0;  ///< budget in force at this place of the search
   std::size_t parallelism_ = 1;
   bool asks_durably_ = false;

@@ -17,6 +17,8 @@ class RecordedEvaluations final : public Evaluations {
   explicit RecordedEvaluations(const JobState& state)
       : state_(state),
         search_(state),
+        submitted_(state.imported()),
+        delivered_(submitted_),
         trials_(search_.initial_trials()),
         parallelism_(search_.initial_parallelism()) {}
 
@@ -45,8 +47,8 @@ class RecordedEvaluations final : public Evaluations {
  private:
   const JobState& state_;
   RecordedSearch search_;
-  std::uint64_t submitted_ = 0;
-  std::uint64_t delivered_ = 0;
+  std::uint64_t submitted_;
+  std::uint64_t delivered_;
   std::uint64_t trials_;
   std::size_t parallelism_;
 };
@@ -92,11 +94,7 @@ Result<ReplayVerdict> replay_export(const std::string& export_text,
   verdict.job_name = spec.name;
   RecordedEvaluations evaluations(*state);
   try {
-    try {
-      optimizer->run(spec.problem(), spec.optimizer_params, evaluations);
-    } catch (const BudgetSpent&) {
-    }
-    while (evaluations.in_flight() > 0) evaluations.next();
+    static_cast<void>(run_search(state->problem(), spec, *optimizer, evaluations));
     verdict.complete = true;
   } catch (const SearchStopped&) {
   } catch (const Diverged& diverged) {

@@ -18,8 +18,23 @@ RecordedSearch::Delivery RecordedSearch::next() {
   }
   const TrialNumber number = state_.told_order()[place_++];
   const TrialRecord& record = state_.trials()[number - 1];
-  return {trial_view(number, record.candidate, *record.outcome, state_.spec().objectives), trials_,
-          parallelism_};
+  return {trial_view(number, record.candidate, *record.outcome, state_.spec().objectives),
+          trials_ + state_.imported(), parallelism_};
+}
+
+Report run_search(const SearchProblem& problem, const JobSpec& spec, const Optimizer& optimizer,
+                  Evaluations& evaluations) {
+  StagnationWatch watch(evaluations, spec.stagnation);
+  Report report;
+  try {
+    report = optimizer.run(problem, spec.optimizer_params, watch);
+  } catch (const BudgetSpent&) {
+    report.stop_reason = "budget";
+  } catch (const Stagnated&) {
+    report.stop_reason = "stagnation";
+  }
+  while (watch.in_flight() > 0) watch.next();
+  return report;
 }
 
 void check_submitted(TrialNumber number, std::uint64_t submitted) {

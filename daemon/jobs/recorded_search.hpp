@@ -8,6 +8,8 @@
 #include <string>
 
 #include "daemon/jobs/job_state.hpp"
+#include "optimizers/core/evaluations.hpp"
+#include "optimizers/core/optimizer.hpp"
 #include "optimizers/core/trial.hpp"
 
 namespace paretod {
@@ -30,11 +32,14 @@ class RecordedSearch {
 
   explicit RecordedSearch(const JobState& state)
       : state_(state),
+        place_(state.imported()),
         trials_(state.spec().budget.trials),
         parallelism_(state.spec().parallelism) {}
 
-  /// Limits before the first result.
-  [[nodiscard]] std::uint64_t initial_trials() const { return state_.spec().budget.trials; }
+  /// Limits before the first result.  Trials are counted with the imported ones.
+  [[nodiscard]] std::uint64_t initial_trials() const {
+    return state_.spec().budget.trials + state_.imported();
+  }
   [[nodiscard]] std::size_t initial_parallelism() const { return state_.spec().parallelism; }
 
   /// Throws Diverged unless trial `number`, which is recorded, asked for exactly this candidate.
@@ -46,11 +51,16 @@ class RecordedSearch {
 
  private:
   const JobState& state_;
-  std::size_t place_ = 0;
+  std::size_t place_;  ///< in the order of told trials; the imported ones are not delivered
   std::size_t limit_cursor_ = 0;
   std::uint64_t trials_;
   std::size_t parallelism_;
 };
+
+/// Runs the optimizer to its end, whatever ends it, and takes in what is still in flight then.  A
+/// live job and a replay do exactly this.
+Report run_search(const SearchProblem& problem, const JobSpec& spec, const Optimizer& optimizer,
+                  Evaluations& evaluations);
 
 /// Throws Diverged if the trial was not submitted before its result comes.
 void check_submitted(TrialNumber number, std::uint64_t submitted);

@@ -18,7 +18,7 @@ FrontHead head_of(JobState& state) {
   return {.status = state.status(),
           .version = state.front_version(),
           .told = state.told_order().size(),
-          .size = state.front().members().size(),
+          .size = state.front().size(),
           .report = is_final(state.status()) ? &state.report() : nullptr};
 }
 
@@ -135,15 +135,15 @@ std::string FrontWriter::json(Job& job, std::size_t limit) {
   std::vector<FrontPoint> fresh;
   const JobSpec& spec = spec_of(job);
   FrontHead head = job.with_state([&](JobState& state) {
-    const auto& members = state.front().members();
-    for (const std::size_t i : spread(members.size(), limit)) {
-      const MeasuredPoint& measured = state.measured()[members[i].id];
+    const ParetoArchive& front = state.front();
+    for (const std::size_t i : spread(front.size(), limit)) {
+      const MeasuredPoint& measured = state.measured()[front.id(i)];
       const auto found = known->find(measured.first_trial);
       if (found != known->end() && found->second.replicates == measured.replicates) {
         shown.push_back({measured.first_trial, found->second});
       } else {
         shown.push_back({measured.first_trial, {measured.replicates, nullptr}});
-        fresh.push_back(front_point(state, members[i].id));
+        fresh.push_back(front_point(state, front.id(i)));
       }
     }
     return head_of(state);
@@ -182,9 +182,9 @@ std::string front_csv(Job& job, std::size_t limit) {
   const JobSpec& spec = spec_of(job);
   const auto points = job.with_state([&](JobState& state) {
     std::vector<FrontPoint> copied;
-    const auto& members = state.front().members();
-    for (const std::size_t i : spread(members.size(), limit)) {
-      copied.push_back(front_point(state, members[i].id));
+    const ParetoArchive& front = state.front();
+    for (const std::size_t i : spread(front.size(), limit)) {
+      copied.push_back(front_point(state, front.id(i)));
     }
     return copied;
   });

@@ -1,7 +1,6 @@
 #include "daemon/rest/history_view.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <unordered_map>
@@ -18,16 +17,6 @@ using nlohmann::json;
 
 /// Some milliseconds of holding the lock.  Getting it from a busy job may take longer than that.
 constexpr std::size_t samples_per_lock = 16'384;
-
-std::uint64_t key_of(const Candidate& candidate) {
-  std::uint64_t key = mix64(candidate.fidelity, candidate.point.size());
-  for (const double x : candidate.point) {
-    std::uint64_t bits = 0;
-    std::memcpy(&bits, &x, sizeof bits);
-    key = mix64(key, bits);
-  }
-  return key;
-}
 
 /// Means of one objective by point, ranked.
 class RankedMeans {
@@ -73,9 +62,7 @@ class MovingFront {
       for (std::size_t i = 0; i < means_.size(); ++i) archive_.insert(i, means_[i]);
       stale_ = false;
     }
-    std::vector<std::vector<double>> members;
-    for (const auto& member : archive_.members()) members.push_back(member.objectives);
-    return members;
+    return archive_.all_objectives();
   }
 
  private:
@@ -165,7 +152,7 @@ std::vector<HistorySample> history_samples(Job& job) {
         std::vector<double> values;
         values.reserve(record.outcome->objectives.size());
         for (const Measurement& m : record.outcome->objectives) values.push_back(m.value);
-        samples.push_back({order[next], next + 1, record.told_ms, key_of(record.candidate),
+        samples.push_back({order[next], next + 1, record.told_ms, hash_of(record.candidate.point, record.candidate.fidelity),
                            flip_signs(std::move(values), state.spec().objectives)});
       }
       more = next < order.size();

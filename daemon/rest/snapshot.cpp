@@ -101,17 +101,19 @@ JobSnapshot take_snapshot(Job& job, HypervolumeCache& hypervolumes) {
     snapshot.running_ms = state.running_ms();
     snapshot.budget = state.budget();
     snapshot.parallelism = state.parallelism();
-    snapshot.asked = state.trials().size();
-    snapshot.told = state.told_order().size();
+    snapshot.imported = state.imported();
+    snapshot.asked = state.trials().size() - snapshot.imported;
+    snapshot.told = state.told_order().size() - snapshot.imported;
     for (std::size_t i = 0; i < snapshot.counts.size(); ++i) {
       snapshot.counts[i] = state.count(static_cast<TrialStatus>(i));
     }
+    snapshot.counts[static_cast<std::size_t>(TrialStatus::ok)] -= snapshot.imported;
     snapshot.evaluation_seconds = state.evaluation_seconds();
-    const auto& members = state.front().members();
-    snapshot.front_size = members.size();
-    if (members.empty()) return;
+    const ParetoArchive& archive = state.front();
+    snapshot.front_size = archive.size();
+    if (archive.empty()) return;
     if (state.spec().objectives.size() == 1) {
-      snapshot.best = front_point(state, members.front().id);
+      snapshot.best = front_point(state, archive.id(0));
       return;
     }
     version = state.front_version();
@@ -122,8 +124,7 @@ JobSnapshot take_snapshot(Job& job, HypervolumeCache& hypervolumes) {
     reference = reference_point(state);
     if (reference.empty()) return;
     measure = true;
-    front.reserve(members.size());
-    for (const auto& member : members) front.push_back(member.objectives);
+    front = archive.all_objectives();
   });
   if (measure) {
     if (const auto value = affordable_hypervolume(front, reference)) {

@@ -58,6 +58,7 @@ struct JobSnapshot {
   std::int64_t running_ms = 0;
   Budget budget;
   std::size_t parallelism = 0;
+  std::uint64_t imported = 0;  ///< known from another job; not in the counts below
   std::uint64_t asked = 0;
   std::uint64_t told = 0;
   std::size_t in_flight = 0;

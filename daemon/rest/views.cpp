@@ -35,6 +35,7 @@ json progress_view(const JobSnapshot& job) {
   const double rate = running > 0 ? static_cast<double>(job.told) / running : 0;
   json view{{"asked", job.asked},
             {"told", job.told},
+            {"imported", job.imported},
             {"in_flight", job.in_flight},
             {"ok", count(TrialStatus::ok)},
             {"infeasible", count(TrialStatus::infeasible)},

@@ -45,8 +45,8 @@ struct Batch {
   std::vector<std::string> events;
 };
 
-/// Events read back, in order.
-using EventSink = std::function<void(EventId, std::string_view event)>;
+/// Events read back, in order.  False ends the reading early.
+using EventSink = std::function<bool(EventId, std::string_view event)>;
 
 /// Safe for one writer thread beside any number of reader threads.
 class LogBackend {
@@ -64,10 +64,12 @@ class LogBackend {
   /// Durably appends each batch, each judged alone (at most one per job); blocks, retries what
   /// can be retried and resolves what is in doubt, so an answer is final:
   /// ok; conflict (another owner has a later epoch); corrupt (the log is not what it must be);
+  /// denied, invalid, internal (the server refuses the write for good: rights, a wrong key type);
   /// unavailable (the backend is closing).
   virtual std::vector<Result<void>> write(std::span<const Batch> batches) = 0;
 
-  /// Calls `sink` for every event with id > after, in order, and returns the top of the log.
+  /// Calls `sink` for every event with id > after, in order, until it says false.  Returns the id of
+  /// the last event that it knows of: the log's top, unless the sink ended the reading.
   /// Checks numbering and epochs (redis-log.md rule 11): corrupt rather than skip.
   virtual Result<EventId> read(const std::string& job, EventId after, const EventSink& sink) = 0;
   /// All jobs that have a log, in no particular order.

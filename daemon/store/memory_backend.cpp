@@ -104,7 +104,9 @@ Result<EventId> MemoryBackend::read(const std::string& job, EventId after, const
     const auto begin = std::upper_bound(log.begin(), log.end(), after, is_before);
     found.assign(begin, log.end());
   }
-  for (const auto& [id, event] : found) sink(id, event);
+  for (const auto& [id, event] : found) {
+    if (!sink(id, event)) break;
+  }
   return top;
 }
 

@@ -539,7 +539,7 @@ Result<EventId> RedisBackend::read(const std::string& job, EventId after, const 
       for (std::size_t i = 0; i < entry->size(); ++i) {
         ++id.number;
         bytes += entry->event(i).size();
-        if (id > after) sink(id, entry->event(i));
+        if (id > after && !sink(id, entry->event(i))) return entry->last;
       }
       events += entry->size();
       cursor = entry->last;

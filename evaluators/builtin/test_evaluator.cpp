@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <chrono>
 #include <cmath>
 
@@ -10,21 +9,9 @@
 #include "optimizers/core/rng.hpp"
 
 namespace paretod {
-namespace {
-
-std::uint64_t hash_of(const Point& point) {
-  std::uint64_t hash = point.size();
-  for (const double coordinate : point) {
-    hash = mix64(hash, std::bit_cast<std::uint64_t>(coordinate));
-  }
-  return hash;
-}
-
-}  // namespace
 
 TestEvaluator::TestEvaluator(TestProblem problem, std::size_t threads)
-    // One at a time: a thread that took several would delay them one after another.
-    : InProcessEvaluator(threads, 1), problem_(std::move(problem)) {}
+    : InProcessEvaluator(threads), problem_(std::move(problem)) {}
 
 TestEvaluator::~TestEvaluator() {
   {
@@ -44,17 +31,17 @@ Problems TestEvaluator::check(const EvaluationContext& context) const {
   return problems;
 }
 
+std::size_t TestEvaluator::largest_batch(const EvaluationContext& context) const {
+  // A worker that took several delayed ones would delay them one after another.
+  return context.params.contains("delay_ms") ? 1 : 64;
+}
+
 std::vector<Outcome> TestEvaluator::evaluate_batch(std::span<const EvaluationRequest> requests) {
   std::vector<Outcome> outcomes;
   outcomes.reserve(requests.size());
-  std::shared_ptr<const Prepared> current;
-  const EvaluationContext* current_context = nullptr;
+  const auto common = prepared(requests.front().context);
   for (const EvaluationRequest& request : requests) {
-    if (request.context.get() != current_context) {
-      current = prepared(request.context);
-      current_context = request.context.get();
-    }
-    outcomes.push_back(evaluate_one(*current, request));
+    outcomes.push_back(evaluate_one(*common, request));
   }
   return outcomes;
 }

@@ -52,6 +52,7 @@ class TestEvaluator final : public InProcessEvaluator {
   };
   using ContextPointer = std::shared_ptr<const EvaluationContext>;
 
+  [[nodiscard]] std::size_t largest_batch(const EvaluationContext& context) const override;
   std::vector<Outcome> evaluate_batch(std::span<const EvaluationRequest> requests) override;
   std::shared_ptr<const Prepared> prepared(const ContextPointer& context);
   Outcome evaluate_one(const Prepared& prepared, const EvaluationRequest& request);

@@ -112,9 +112,10 @@ Result<std::unique_ptr<Evaluator>> DiffusionEvaluator::create(
 
 DiffusionEvaluator::DiffusionEvaluator(CheckpointScorer scorer, EvaluatorDescription description,
                                        std::size_t threads, std::size_t batch)
-    : InProcessEvaluator(1, batch),
+    : InProcessEvaluator(1),
       description_(std::move(description)),
       threads_(threads),
+      batch_(batch),
       scorer_(std::move(scorer)) {}
 
 DiffusionEvaluator::~DiffusionEvaluator() {

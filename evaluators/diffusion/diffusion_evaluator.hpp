@@ -47,10 +47,14 @@ class DiffusionEvaluator final : public InProcessEvaluator {
   DiffusionEvaluator(CheckpointScorer scorer, EvaluatorDescription description, std::size_t threads,
                      std::size_t batch);
 
+  [[nodiscard]] std::size_t largest_batch(const EvaluationContext&) const override {
+    return batch_;
+  }
   std::vector<Outcome> evaluate_batch(std::span<const EvaluationRequest> requests) override;
 
   const EvaluatorDescription description_;
   const std::size_t threads_;
+  const std::size_t batch_;
   CheckpointScorer scorer_;  // used by the one worker thread
   std::atomic<bool> stopping_{false};
 };

@@ -413,7 +413,9 @@ ProcessPool::InFlight ProcessPool::take(Worker& worker, const std::string& id) {
 void ProcessPool::answer(InFlight in_flight, EvaluationReply reply) {
   reply.ticket = in_flight.pending.request.ticket;
   reply.outcome.seconds = duration<double>(Clock::now() - in_flight.sent).count();
-  (*in_flight.pending.reply)(std::move(reply));
+  std::vector<EvaluationReply> replies;
+  replies.push_back(std::move(reply));
+  (*in_flight.pending.reply)(std::move(replies));
 }
 
 void ProcessPool::answer_lost(InFlight in_flight, const std::string& reason) {

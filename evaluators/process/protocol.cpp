@@ -109,6 +109,15 @@ void read_result(const json& document, ResultMessage& message) {
       message.objectives.emplace(item.key(), measurement);
     }
   }
+  if (const auto list = document.find("constraints");
+      list != document.end() && !list->is_null()) {
+    const auto number = [](const json& item) { return item.is_number(); };
+    if (!list->is_array() || !std::all_of(list->begin(), list->end(), number)) {
+      message.defect = "\"constraints\" has to be an array of numbers";
+      return;
+    }
+    message.constraints = list->get<std::vector<double>>();
+  }
   const auto metrics = document.find("metrics");
   if (metrics == document.end() || metrics->is_null()) return;
   if (!metrics->is_object()) {
@@ -256,6 +265,7 @@ EvaluationReply reply_of(const ResultMessage& message, const std::vector<Objecti
     }
     reply.outcome.objectives.push_back(found->second);
   }
+  reply.outcome.constraints = message.constraints;
   reply.outcome.metrics = message.metrics;
   return reply;
 }

@@ -11,7 +11,9 @@
 //       "seed":1,"params":{"steps":10},"deadline_s":600}
 //   <- {"type":"progress","id":"job:17:1","done":0.4,"partial":{"fd":31.2}}
 //   <- {"type":"result","id":"job:17:1","objectives":{"fd":{"value":28.9,"stderr":0.3,"n":1000}},
-//       "metrics":{"mmd":0.1}}               a plain number stands for {"value": number}
+//       "constraints":[-0.2],"metrics":{"mmd":0.1}}
+//                                   a plain number stands for {"value": number}; a constraint is
+//                                   satisfied when it is not greater than 0
 //   <- {"type":"error","id":"job:17:1","kind":"infeasible|transient|fatal","message":".."}
 //   -> {"type":"cancel","id":"job:17:1"}
 //
@@ -52,6 +54,7 @@ struct ProgressMessage {
 struct ResultMessage {
   std::string id;
   std::map<std::string, Measurement> objectives;
+  std::vector<double> constraints;
   Metrics metrics;
   /// What is wrong with its values, naming the field; then the attempt fails.
   std::string defect;

@@ -15,8 +15,12 @@ namespace paretod {
 /// stage watches remaining() instead; one that does not may simply let this end its loop.
 struct BudgetSpent {};
 
+/// Thrown by submit(), once, when the search has stopped getting better and the job wants to end
+/// then (StagnationWatch).  An optimizer with a last stage catches it and goes there.
+struct Stagnated {};
+
 /// Thrown by submit() and next() when the run has to unwind: pause, cancel, shutdown.  The run
-/// comes back later as a replay.  Neither type derives from std::exception, so that a library's
+/// comes back later as a replay.  None of these types derives from std::exception, so that a library's
 /// catch (const std::exception&) cannot swallow it.
 struct SearchStopped {};
 

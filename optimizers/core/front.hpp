@@ -1,40 +1,55 @@
 #pragma once
 // The Pareto front as a fold over outcomes: an archive of non-dominated points, kept up to date
-// one insertion at a time.  Not thread-safe; its owner locks.
+// one insertion at a time, and the volume that a front dominates.  Not thread-safe; the owner
+// locks.
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
-
-#include "optimizers/core/trial.hpp"
 
 namespace paretod {
 
 /// a dominates b: no objective worse, one better; all minimised.
-bool dominates(const std::vector<double>& a, const std::vector<double>& b);
+bool dominates(std::span<const double> a, std::span<const double> b);
 
-/// Members carry an id of the owner's choosing and minimised, finite objectives.  Among equal
-/// objective vectors the first stays.
+/// Members carry an id of the owner's choosing and minimised, finite objectives, always equally
+/// many.  Among equal objective vectors the first stays.  Members are sorted by the objectives in
+/// order.
 class ParetoArchive {
  public:
-  struct Member {
-    std::uint64_t id;
-    std::vector<double> objectives;
-  };
+  /// True when the point entered the front.  O(log front) plus removals for one and two
+  /// objectives; above, one pass over the members, column by column, and one move of those behind
+  /// the new one.
+  bool insert(std::uint64_t id, std::span<const double> objectives);
 
-  /// True when the point entered the front.  O(front) in general, O(log front) plus removals for
-  /// one and two objectives.
-  bool insert(std::uint64_t id, std::vector<double> objectives);
-  /// Sorted by the objectives in order.
-  [[nodiscard]] const std::vector<Member>& members() const { return members_; }
-  void clear() { members_.clear(); }
+  [[nodiscard]] std::size_t size() const { return ids_.size(); }
+  [[nodiscard]] bool empty() const { return ids_.empty(); }
+  [[nodiscard]] std::uint64_t id(std::size_t member) const { return ids_[member]; }
+  /// Whether the id is a member's; O(front).
+  [[nodiscard]] bool contains(std::uint64_t id) const;
+  [[nodiscard]] double objective(std::size_t member, std::size_t k) const {
+    return columns_[k][member];
+  }
+  [[nodiscard]] std::vector<double> objectives(std::size_t member) const;
+  [[nodiscard]] std::vector<std::vector<double>> all_objectives() const;
+  /// Whether some member is nowhere worse than the point.
+  [[nodiscard]] bool covers(std::span<const double> objectives) const;
+  void clear();
 
  private:
-  std::vector<Member> members_;  // sorted lexicographically
+  void erase(std::size_t first, std::size_t last);
+
+  std::vector<std::uint64_t> ids_;
+  std::vector<std::vector<double>> columns_;  ///< one per objective
 };
 
-/// Hypervolume dominated by `points` within `reference` (all minimised): exact for any number of
-/// objectives (sweep in two dimensions, recursive slicing above).
+/// Hypervolume dominated by `points` within `reference` (all minimised), exact: a sweep for two
+/// and three objectives (Beume et al., IEEE TEC 13(5), 2009: n log n), slices of it above.
 double hypervolume(std::vector<std::vector<double>> points, const std::vector<double>& reference);
+
+/// Crowding distance of each of a set of points (Deb et al., IEEE TEC 6(2), 2002, section III-B):
+/// per objective, the gap between a point's neighbours relative to the range; infinite at the ends.
+std::vector<double> crowding_distances(const std::vector<std::vector<double>>& points);
 
 }  // namespace paretod

@@ -21,14 +21,28 @@
 
 namespace paretod {
 
+/// What to do about outcomes that differ from replicate to replicate.
+struct NoisePolicy {
+  /// How sure a comparison has to be before it counts as dominance, 0.5 to 1 (exclusive); 0:
+  /// outcomes are exact, or meant to be taken as they are.
+  double confidence = 0;
+  /// How often a point may be evaluated, the first time included.
+  std::uint64_t replicates = 10;
+  [[nodiscard]] bool active() const { return confidence > 0; }
+};
+
 /// What is searched, without how.  Immutable while a job runs.
 struct SearchProblem {
   SearchSpace space;
   std::vector<Objective> objectives;
-  std::size_t constraints = 0;
   std::uint64_t seed = 0;
   /// Trials of the whole job as first submitted; 0 is unlimited.
   std::uint64_t trials = 0;
+  /// Points to evaluate before any of the optimizer's own; valid, without duplicates.
+  std::vector<Point> initial = {};
+  /// Trials that are known before the search begins (imported from another job, already told).
+  std::vector<Trial> known = {};
+  NoisePolicy noise = {};
 };
 
 /// A mean over independent replicates, with its standard error (negative: fewer than two).

@@ -1,197 +1,102 @@
 #include "optimizers/core/space.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 #include <cmath>
+#include <cstring>
 #include <limits>
-#include <set>
+#include <map>
 
 namespace paretod {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-/// Largest magnitude at which every whole number is a double.
-constexpr double exact_whole = 9007199254740992.0;
-
-constexpr std::size_t most_coefficients = 100'000;
-
-constexpr std::array<std::pair<ParameterType, std::string_view>, 5> type_names{{
-    {ParameterType::real, "real"},
-    {ParameterType::integer, "integer"},
-    {ParameterType::categorical, "categorical"},
-    {ParameterType::boolean, "boolean"},
-    {ParameterType::affine, "affine"},
-}};
-
-bool valid_name(const std::string& name) {
-  return !name.empty() && name.size() <= 64 &&
-         std::all_of(name.begin(), name.end(), [](unsigned char c) {
-           return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.';
-         });
-}
-
-void check_bounds(const Parameter& parameter, const std::string& at, Problems& problems) {
-  if (!std::isfinite(parameter.low)) problems.push_back({at + "/low", "must be a finite number"});
-  if (!std::isfinite(parameter.high)) problems.push_back({at + "/high", "must be a finite number"});
-  if (parameter.low > parameter.high) {
-    problems.push_back({at + "/low", "must not be greater than high"});
+/// The parameter that the condition is about, if the condition can ever hold.
+std::optional<std::size_t> check_condition(const std::vector<Parameter>& parameters, std::size_t i,
+                                           const std::map<std::string, std::size_t>& earlier,
+                                           const std::string& at, Problems& problems) {
+  const Condition& condition = *parameters[i].when;
+  const auto found = earlier.find(condition.parameter);
+  if (found == earlier.end()) {
+    problems.push_back(
+        {at, "no parameter before this one is called \"" + condition.parameter + "\""});
+    return std::nullopt;
   }
-}
-
-void check_choices(const Parameter& parameter, const std::string& at, Problems& problems) {
-  if (parameter.choices.empty()) problems.push_back({at + "/choices", "needs at least one choice"});
-  std::set<std::string> seen;
-  for (std::size_t i = 0; i < parameter.choices.size(); ++i) {
-    if (!seen.insert(parameter.choices[i]).second) {
-      problems.push_back({at + "/choices/" + std::to_string(i), "is listed twice"});
-    }
+  const std::string here = at + "/" + condition.parameter;
+  const Parameter& parent = parameters[found->second];
+  if (parent.type != ParameterType::categorical && parent.type != ParameterType::boolean &&
+      parent.type != ParameterType::integer) {
+    problems.push_back({here, "a condition can be about a categorical, boolean or integer "
+                              "parameter; \"" +
+                                  parent.name + "\" is " + std::string(name_of(parent.type))});
+    return std::nullopt;
   }
-}
-
-void check_affine(const Parameter& parameter, const std::string& at, Problems& problems) {
-  if (parameter.size < 2) {
-    problems.push_back({at + "/size",
-                        "an affine combination needs at least 2 coefficients; with one the only "
-                        "combination is that checkpoint itself"});
-    return;
+  if (condition.values.empty()) problems.push_back({here, "needs at least one value"});
+  const Coordinate range = coordinates_of(parent).front();
+  for (std::size_t v = 0; v < condition.values.size(); ++v) {
+    const double value = condition.values[v];
+    if (value >= range.low && value <= range.high && value == std::trunc(value)) continue;
+    problems.push_back({here + "/" + std::to_string(v),
+                        "can never hold: \"" + parent.name + "\" never has this value"});
   }
-  if (parameter.size > most_coefficients) {
-    problems.push_back({at + "/size", "must be at most " + std::to_string(most_coefficients)});
-    return;
-  }
-  if (!parameter.labels.empty() && parameter.labels.size() != parameter.size) {
-    problems.push_back({at + "/labels", "needs one label per coefficient"});
-  }
-  if (!parameter.positions.empty() && parameter.positions.size() != parameter.size) {
-    problems.push_back({at + "/positions", "needs one entry per coefficient (null is allowed)"});
-  }
-  double newest = -infinity;
-  for (std::size_t i = 0; i < parameter.positions.size(); ++i) {
-    const auto& position = parameter.positions[i];
-    if (!position) continue;
-    if (!std::isfinite(*position) || *position <= newest) {
-      problems.push_back({at + "/positions/" + std::to_string(i),
-                          "positions must be finite and increase from column to column"});
-    }
-    newest = *position;
-  }
-  if (!(parameter.low < parameter.high)) {
-    problems.push_back({at + "/low", "must be less than high"});
-  }
-}
-
-void check_parameter(const Parameter& parameter, const std::string& at, Problems& problems) {
-  if (!valid_name(parameter.name)) {
-    problems.push_back({at + "/name", "must be 1 to 64 letters, digits, '_', '-' or '.'"});
-  }
-  switch (parameter.type) {
-    case ParameterType::real:
-      check_bounds(parameter, at, problems);
-      if (parameter.log_scale && !(parameter.low > 0)) {
-        problems.push_back({at + "/low", "must be greater than 0 on a log scale"});
-      }
-      break;
-    case ParameterType::integer:
-      check_bounds(parameter, at, problems);
-      for (const auto& [field, bound] :
-           {std::pair{"/low", parameter.low}, std::pair{"/high", parameter.high}}) {
-        if (std::isfinite(bound) && (bound != std::trunc(bound) || std::abs(bound) > exact_whole)) {
-          problems.push_back({at + field, "must be a whole number of at most 2^53"});
-        }
-      }
-      break;
-    case ParameterType::categorical:
-      check_choices(parameter, at, problems);
-      break;
-    case ParameterType::boolean:
-      break;
-    case ParameterType::affine:
-      check_affine(parameter, at, problems);
-      break;
-  }
-}
-
-Coordinate coordinate_of(const Parameter& parameter) {
-  Coordinate c{parameter.low, parameter.high,      parameter.low, parameter.high,
-               false,         parameter.log_scale, true};
-  switch (parameter.type) {
-    case ParameterType::real:
-      break;
-    case ParameterType::integer:
-      c.whole = true;
-      break;
-    case ParameterType::categorical:
-      c.low = c.sampling_low = 0;
-      c.high = c.sampling_high = static_cast<double>(parameter.choices.size() - 1);
-      c.whole = true;
-      c.ordered = false;
-      break;
-    case ParameterType::boolean:
-      c.low = c.sampling_low = 0;
-      c.high = c.sampling_high = 1;
-      c.whole = true;
-      break;
-    case ParameterType::affine: {
-      // Coefficients live at scale 1/K (lcsc.md 2c), so that is where to look first.
-      const double scale = 1.0 / static_cast<double>(parameter.size);
-      c.sampling_low = std::max(parameter.low, -scale);
-      c.sampling_high = std::min(parameter.high, 3 * scale);
-      if (!(c.sampling_low < c.sampling_high)) {
-        c.sampling_low = std::max(parameter.low, -10.0);
-        c.sampling_high = std::min(parameter.high, 10.0);
-      }
-      break;
-    }
-  }
-  return c;
+  return found->second;
 }
 
 }  // namespace
 
-std::string_view name_of(ParameterType type) {
-  return std::find_if(type_names.begin(), type_names.end(),
-                      [type](const auto& entry) { return entry.first == type; })
-      ->second;
-}
-
-std::optional<ParameterType> parameter_type(std::string_view name) {
-  for (const auto& [type, type_name] : type_names) {
-    if (type_name == name) return type;
+std::uint64_t hash_of(const Point& point, std::uint64_t seed) {
+  std::uint64_t hash = mix64(seed, point.size());
+  for (const double x : point) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &x, sizeof bits);
+    hash = mix64(hash, bits);
   }
-  return std::nullopt;
-}
-
-std::size_t Parameter::reference() const {
-  for (std::size_t i = positions.size(); i > 0; --i) {
-    if (positions[i - 1]) return i - 1;
-  }
-  return size - 1;
+  return hash;
 }
 
 Result<SearchSpace> SearchSpace::make(std::vector<Parameter> parameters,
                                       const std::string& pointer) {
   Problems problems;
   if (parameters.empty()) problems.push_back({pointer, "needs at least one parameter"});
-  std::set<std::string> names;
+  std::map<std::string, std::size_t> names;
+  std::vector<std::optional<std::size_t>> parents(parameters.size());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const std::string at = pointer + "/" + std::to_string(i);
+    const std::size_t before = problems.size();
     check_parameter(parameters[i], at, problems);
-    if (!names.insert(parameters[i].name).second) {
+    if (parameters[i].when) {
+      parents[i] = check_condition(parameters, i, names, at + "/when", problems);
+    }
+    if (names.contains(parameters[i].name)) {
       problems.push_back(
           {at + "/name", "another parameter is already called \"" + parameters[i].name + "\""});
     }
+    // What is not valid cannot be the subject of a condition.
+    if (problems.size() == before) names.emplace(parameters[i].name, i);
   }
   if (!problems.empty()) return invalid("the search space is not valid", std::move(problems));
 
   SearchSpace space;
   for (const Parameter& parameter : parameters) {
+    const auto coordinates = coordinates_of(parameter);
     space.offsets_.push_back(space.coordinates_.size());
-    space.coordinates_.insert(space.coordinates_.end(), parameter.width(),
-                              coordinate_of(parameter));
+    space.widths_.push_back(coordinates.size());
+    std::vector<double> resting(coordinates.size(), std::numeric_limits<double>::quiet_NaN());
+    repair_block(parameter, coordinates, resting);
+    space.resting_.insert(space.resting_.end(), resting.begin(), resting.end());
+    space.coordinates_.insert(space.coordinates_.end(), coordinates.begin(), coordinates.end());
+    space.has_conditions_ = space.has_conditions_ || parameter.when.has_value();
   }
+  space.parents_ = std::move(parents);
   space.parameters_ = std::move(parameters);
   return space;
+}
+
+bool SearchSpace::active(std::size_t parameter, const Point& point) const {
+  for (auto child = parameter; parents_[child]; child = *parents_[child]) {
+    const auto& values = parameters_[child].when->values;
+    const double value = point[offsets_[*parents_[child]]];
+    if (std::find(values.begin(), values.end(), value) == values.end()) return false;
+  }
+  return true;
 }
 
 Problems SearchSpace::validate(const Point& point, const std::string& pointer) const {
@@ -201,16 +106,15 @@ Problems SearchSpace::validate(const Point& point, const std::string& pointer) c
   }
   Problems problems;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
-    for (std::size_t i = offsets_[p]; i < offsets_[p] + parameters_[p].width(); ++i) {
-      const Coordinate& c = coordinates_[i];
-      const std::string at = pointer + "/" + parameters_[p].name;
-      if (!std::isfinite(point[i])) {
-        problems.push_back({at, "must be finite"});
-      } else if (point[i] < c.low || point[i] > c.high) {
-        problems.push_back({at, "is out of bounds"});
-      } else if (c.whole && point[i] != std::trunc(point[i])) {
-        problems.push_back({at, "must be a whole number"});
-      }
+    const auto block = std::span(point).subspan(offsets_[p], widths_[p]);
+    std::string problem;
+    if (active(p, point)) {
+      problem = block_problem(parameters_[p], coordinates_at(p), block);
+    } else if (!std::equal(block.begin(), block.end(), resting_.begin() + offsets_[p])) {
+      problem = "is not active, so it must rest";
+    }
+    if (!problem.empty()) {
+      problems.push_back({pointer + "/" + parameters_[p].name, std::move(problem)});
     }
   }
   return problems;
@@ -218,33 +122,25 @@ Problems SearchSpace::validate(const Point& point, const std::string& pointer) c
 
 Point SearchSpace::repair(Point point) const {
   point.resize(dimension(), std::numeric_limits<double>::quiet_NaN());
-  for (std::size_t i = 0; i < point.size(); ++i) {
-    const Coordinate& c = coordinates_[i];
-    double& x = point[i];
-    if (std::isnan(x)) x = (c.sampling_low + c.sampling_high) / 2;
-    if (c.whole) x = std::nearbyint(x);
-    x = std::clamp(x, std::isfinite(c.low) ? c.low : -1e300,
-                   std::isfinite(c.high) ? c.high : 1e300);
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    const auto block = std::span(point).subspan(offsets_[p], widths_[p]);
+    if (has_conditions_ && !active(p, point)) {
+      std::copy_n(resting_.begin() + offsets_[p], widths_[p], block.begin());
+    } else {
+      repair_block(parameters_[p], coordinates_at(p), block);
+    }
   }
   return point;
 }
 
 Point SearchSpace::sample(Rng& rng) const {
   Point point(dimension());
-  for (std::size_t i = 0; i < point.size(); ++i) {
-    const Coordinate& c = coordinates_[i];
-    if (c.whole) {
-      const auto values = static_cast<std::uint64_t>(c.sampling_high - c.sampling_low) + 1;
-      point[i] = c.sampling_low + static_cast<double>(rng.below(values));
-    } else if (c.log_scale) {
-      point[i] =
-          std::clamp(std::exp(rng.uniform(std::log(c.sampling_low), std::log(c.sampling_high))),
-                     c.low, c.high);
-    } else {
-      point[i] = rng.uniform(c.sampling_low, c.sampling_high);
-    }
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    // Drawn although it may not be active: the draws of the others do not depend on it.
+    sample_block(parameters_[p], coordinates_at(p),
+                 std::span(point).subspan(offsets_[p], widths_[p]), rng);
   }
-  return point;
+  return has_conditions_ ? repair(std::move(point)) : point;
 }
 
 std::vector<double> SearchSpace::coefficients(std::size_t parameter, const Point& point) const {

@@ -2,15 +2,21 @@
 // The search space: an ordered list of typed parameters.  A Point holds the *free* coordinates of
 // all parameters in order, as doubles, so that every optimizer sees one flat vector; an affine
 // parameter of K coefficients contributes K-1 of them, since its coefficients sum to one.
+//
+// Points have one canonical form: what repair() returns.  Parameters that are not active (their
+// condition does not hold) rest at fixed coordinates, schedules are sorted, and so on, so that two
+// points mean the same exactly when their bits are the same.
+//
 // Everything here is immutable after construction and may be read from any thread.
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "optimizers/core/parameter.hpp"
 #include "optimizers/core/result.hpp"
 #include "optimizers/core/rng.hpp"
 
@@ -18,47 +24,8 @@ namespace paretod {
 
 using Point = std::vector<double>;
 
-enum class ParameterType {
-  real,         ///< one coordinate in [low, high]; `log_scale` says how it is explored
-  integer,      ///< one whole coordinate in [low, high]
-  categorical,  ///< one coordinate, the index of a choice; without order
-  boolean,      ///< one coordinate, 0 or 1
-  affine,       ///< `size` coefficients that sum to one, of any sign (LCSC, section 1)
-};
-
-std::string_view name_of(ParameterType type);
-std::optional<ParameterType> parameter_type(std::string_view name);
-
-struct Parameter {
-  std::string name;
-  ParameterType type = ParameterType::real;
-  double low = 0;  ///< real, integer: inclusive bound.  affine: bound of each free coefficient
-  double high = 1;
-  bool log_scale = false;                 ///< real only; needs low > 0
-  std::vector<std::string> choices = {};  ///< categorical: at least one, distinct
-  std::size_t size = 0;                   ///< affine: number of coefficients, >= 2
-  /// affine, optional, one per coefficient: a name for people.
-  std::vector<std::string> labels = {};
-  /// affine, optional, one per coefficient: where along the training run its checkpoint was saved
-  /// (iterations); empty optional for a derived column such as true EMA weights.
-  std::vector<std::optional<double>> positions = {};
-
-  /// Coordinates this parameter contributes to a Point.
-  [[nodiscard]] std::size_t width() const { return type == ParameterType::affine ? size - 1 : 1; }
-  /// affine: the coefficient that is implied by the others: the newest position, else the last.
-  [[nodiscard]] std::size_t reference() const;
-};
-
-/// Bounds of one coordinate of a Point, and how to explore it.
-struct Coordinate {
-  double low;           ///< may be -infinity for affine coefficients
-  double high;          ///< may be +infinity
-  double sampling_low;  ///< finite: where random sampling and box-bound optimizers look
-  double sampling_high;
-  bool whole;  ///< only whole numbers are valid
-  bool log_scale;
-  bool ordered;  ///< false for categorical choices
-};
+/// Equal for points of equal bits.
+std::uint64_t hash_of(const Point& point, std::uint64_t seed = 0);
 
 class SearchSpace {
  public:
@@ -73,11 +40,17 @@ class SearchSpace {
   /// First coordinate of parameter i.
   [[nodiscard]] std::size_t offset(std::size_t parameter) const { return offsets_[parameter]; }
 
-  /// Empty when the point is valid.
+  /// Every parameter at the middle of its values.  Those that are not active stay there.
+  [[nodiscard]] const Point& resting() const { return resting_; }
+  /// Whether the parameter's condition, and those of the parameters it depends on, hold.
+  [[nodiscard]] bool active(std::size_t parameter, const Point& point) const;
+  [[nodiscard]] bool has_conditions() const { return has_conditions_; }
+
+  /// Empty when the point is valid and canonical.
   [[nodiscard]] Problems validate(const Point& point, const std::string& pointer = "") const;
-  /// The nearest valid point: rounds, clamps; non-finite coordinates go to the middle.
+  /// The nearest valid point, in canonical form.
   [[nodiscard]] Point repair(Point point) const;
-  /// Uniform within the sampling box (log-uniform where the parameter says so).
+  /// Uniform within the sampling box (log-uniform where the parameter says so), canonical.
   [[nodiscard]] Point sample(Rng& rng) const;
 
   /// All K coefficients of an affine parameter, in column order.
@@ -87,9 +60,17 @@ class SearchSpace {
                         Point& point) const;
 
  private:
+  [[nodiscard]] std::span<const Coordinate> coordinates_at(std::size_t parameter) const {
+    return std::span(coordinates_).subspan(offsets_[parameter], widths_[parameter]);
+  }
+
   std::vector<Parameter> parameters_;
   std::vector<std::size_t> offsets_;
+  std::vector<std::size_t> widths_;
+  std::vector<std::optional<std::size_t>> parents_;  ///< the parameter that `when` is about
   std::vector<Coordinate> coordinates_;
+  Point resting_;  ///< coordinates of parameters while they are not active
+  bool has_conditions_ = false;
 };
 
 }  // namespace paretod

@@ -25,9 +25,20 @@ std::string_view name_of(TrialStatus status) {
   return "unknown";
 }
 
+double violation_of(const std::vector<double>& constraints) {
+  double sum = 0;
+  for (const double g : constraints) sum += g > 0 ? g : 0;
+  return sum;
+}
+
+double Trial::violation() const {
+  return ok() ? violation_of(constraints) : std::numeric_limits<double>::infinity();
+}
+
 Trial trial_view(TrialNumber number, const Candidate& candidate, const Outcome& outcome,
                  const std::vector<Objective>& objectives) {
-  Trial trial{number, candidate, outcome.status, {}, {}, outcome.metrics};
+  Trial trial{number, candidate, outcome.status, {}, {}, {}, outcome.metrics};
+  if (trial.ok()) trial.constraints = outcome.constraints;
   for (std::size_t i = 0; i < objectives.size(); ++i) {
     if (!trial.ok()) {
       trial.objectives.push_back(std::numeric_limits<double>::infinity());

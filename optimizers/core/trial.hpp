@@ -87,10 +87,17 @@ struct Trial {
   std::vector<double> objectives;
   /// Per objective; negative where none was given.
   std::vector<double> standard_errors;
+  /// As the evaluator gave them: each is satisfied when <= 0.  Empty unless ok.
+  std::vector<double> constraints;
   Metrics metrics;
 
   [[nodiscard]] bool ok() const { return status == TrialStatus::ok; }
+  /// Sum of the violated constraints; 0 when all hold, +infinity when the trial is not ok.
+  [[nodiscard]] double violation() const;
 };
+
+/// Sum of what exceeds zero.
+double violation_of(const std::vector<double>& constraints);
 
 /// The optimizer's view of a recorded outcome.
 Trial trial_view(TrialNumber number, const Candidate& candidate, const Outcome& outcome,

@@ -134,11 +134,12 @@ std::map<std::string, std::size_t> check_log(LogBackend& backend, const std::str
     const std::size_t colon = event.find(':');
     if (colon == std::string_view::npos) {
       EXPECT_EQ(id.number, 1u) << event;
-      return;
+      return true;
     }
     const std::string author(event.substr(0, colon));
     EXPECT_EQ(event.substr(colon + 1), std::to_string(counts[author]++)) << id.text();
     EXPECT_EQ(authors.try_emplace(id.epoch, author).first->second, author) << id.text();
+    return true;
   });
   EXPECT_TRUE(top.ok()) << top.error().message;
   return counts;
@@ -340,7 +341,10 @@ TEST(Chaos, CreatingAndTakingOverSurviveLostReplies) {
     auto taken = backend->take_over(job, "second owner " + job);
     ASSERT_TRUE(taken.ok()) << taken.error().message;
     std::vector<std::string> events;
-    auto top = direct->read(job, {}, [&](EventId, std::string_view e) { events.emplace_back(e); });
+    auto top = direct->read(job, {}, [&](EventId, std::string_view e) {
+      events.emplace_back(e);
+      return true;
+    });
     EXPECT_EQ(*top, *taken);
     EXPECT_THAT(events,
                 testing::ElementsAre("owner " + job, "created", "asked", "second owner " + job));

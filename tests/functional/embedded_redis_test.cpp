@@ -62,7 +62,10 @@ std::unique_ptr<RedisBackend> connect(const EmbeddedRedis& server) {
 
 std::vector<std::string> read_all(LogBackend& backend, const std::string& job) {
   std::vector<std::string> events;
-  auto top = backend.read(job, {}, [&](EventId, std::string_view e) { events.emplace_back(e); });
+  auto top = backend.read(job, {}, [&](EventId, std::string_view e) {
+    events.emplace_back(e);
+    return true;
+  });
   EXPECT_TRUE(top.ok()) << top.error().message;
   return events;
 }

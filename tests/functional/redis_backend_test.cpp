@@ -57,7 +57,10 @@ Error refusal(const RedisAddress& address) {
 
 std::vector<std::string> read_all(LogBackend& backend, const std::string& job) {
   std::vector<std::string> events;
-  auto top = backend.read(job, {}, [&](EventId, std::string_view e) { events.emplace_back(e); });
+  auto top = backend.read(job, {}, [&](EventId, std::string_view e) {
+    events.emplace_back(e);
+    return true;
+  });
   EXPECT_TRUE(top.ok()) << top.error().message;
   return events;
 }
@@ -337,7 +340,7 @@ TEST(RedisInstance, TheStateDirectoryRemembersIt) {
 class DamagedLog : public testing::Test {
  protected:
   ErrorKind read_error() {
-    auto top = backend_->read("a", {}, [](EventId, std::string_view) {});
+    auto top = backend_->read("a", {}, [](EventId, std::string_view) { return true; });
     return top ? ErrorKind::internal : top.error().kind;
   }
 
@@ -628,6 +631,7 @@ TEST_F(Refusals, AStaleWriterIsFenced) {
     } else {
       new_events.emplace_back(event);
     }
+    return true;
   });
   ASSERT_TRUE(top.ok());
   EXPECT_EQ(old_events, load.committed());
@@ -671,7 +675,7 @@ TEST(RedisBackendTest, WithoutAServerOthersGiveUpAfterTheirPatience) {
   EXPECT_EQ(backend->create("a", {"owner"}).error().kind, ErrorKind::unavailable);
   EXPECT_EQ(backend->take_over("a", "owner").error().kind, ErrorKind::unavailable);
   EXPECT_EQ(backend->jobs().error().kind, ErrorKind::unavailable);
-  EXPECT_EQ(backend->read("a", {}, [](EventId, std::string_view) {}).error().kind,
+  EXPECT_EQ(backend->read("a", {}, [](EventId, std::string_view) { return true; }).error().kind,
             ErrorKind::unavailable);
 }
 

@@ -85,7 +85,7 @@ std::vector<Case> cases() {
 
   const auto problem = [](std::vector<Parameter> parameters, std::size_t objectives,
                           std::uint64_t trials) {
-    SearchProblem made{SearchSpace::make(std::move(parameters)).value(), {}, 0, 11, trials};
+    SearchProblem made{SearchSpace::make(std::move(parameters)).value(), {}, 11, trials};
     for (std::size_t k = 0; k < objectives; ++k) {
       made.objectives.push_back(
           {"f" + std::to_string(k), k == 1 ? Goal::maximize : Goal::minimize});

@@ -44,7 +44,9 @@ struct FunctionEvaluator::State {
       lock.lock();
       --busy;
       lock.unlock();
-      reply(std::move(answer));
+      std::vector<EvaluationReply> answers;
+      answers.push_back(std::move(answer));
+      reply(std::move(answers));
       lock.lock();
     }
   }
@@ -98,7 +100,7 @@ void FunctionEvaluator::cancel(std::uint64_t ticket) {
   --state_->busy;
   ++state_->cancelled;
   lock.unlock();
-  reply({ticket, ReplyKind::done, Outcome::failure(TrialStatus::failed, "cancelled")});
+  reply({{ticket, ReplyKind::done, Outcome::failure(TrialStatus::failed, "cancelled")}});
 }
 
 void FunctionEvaluator::hold() {
@@ -175,7 +177,10 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
 std::vector<std::pair<EventId, std::string>> raw_log(LogBackend& backend, const std::string& job) {
   std::vector<std::pair<EventId, std::string>> events;
   const auto top = backend.read(
-      job, {}, [&](EventId id, std::string_view text) { events.emplace_back(id, text); });
+      job, {}, [&](EventId id, std::string_view text) {
+        events.emplace_back(id, text);
+        return true;
+      });
   EXPECT_TRUE(top.ok()) << top.error().text();
   return events;
 }

@@ -285,7 +285,7 @@ TEST(BuiltinEvaluators, AnEndingEvaluatorInterruptsItsDelay) {
   auto sphere = std::make_unique<Fixture>("sphere");
   sphere->context.params = {{"delay_ms", std::int64_t{3'600'000}}};
   const auto context = std::make_shared<const EvaluationContext>(sphere->context);
-  sphere->evaluator->evaluate({{1, context, 1, 1, {Point(10, 0.0)}}}, [](EvaluationReply) {});
+  sphere->evaluator->evaluate({{1, context, 1, 1, {Point(10, 0.0)}}}, [](const auto&) {});
   sphere.reset();
 }
 

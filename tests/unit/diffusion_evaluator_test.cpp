@@ -149,10 +149,12 @@ class DiffusionEvaluatorTest : public testing::Test {
       request.candidate = candidates[i];
       requests.push_back(std::move(request));
     }
-    evaluator.evaluate(std::move(requests), [&](EvaluationReply reply) {
+    evaluator.evaluate(std::move(requests), [&](std::vector<EvaluationReply> replies) {
       const std::lock_guard lock(mutex);
-      outcomes[reply.ticket] = std::move(reply.outcome);
-      ++answered;
+      for (EvaluationReply& reply : replies) {
+        outcomes[reply.ticket] = std::move(reply.outcome);
+        ++answered;
+      }
       done.notify_all();
     });
     std::unique_lock lock(mutex);
@@ -315,14 +317,14 @@ TEST_F(DiffusionEvaluatorTest, ImpossibleFidelityFailsWithAReason) {
 TEST_F(DiffusionEvaluatorTest, DestructionCancelsWhatRuns) {
   auto evaluator = create({{"samples", std::int64_t{200'000}}, {"slots", std::int64_t{1}}}, 1);
   ASSERT_TRUE(evaluator) << evaluator.error().text();
-  std::atomic<int> replies{0};
+  std::atomic<std::size_t> replies{0};
   EvaluationRequest request;
   request.context = context_for(**evaluator);
   request.candidate.point = {0, 0, 0};
-  (*evaluator)->evaluate({request, request, request}, [&](EvaluationReply) { ++replies; });
+  (*evaluator)->evaluate({request, request, request}, [&](const std::vector<EvaluationReply>& some) { replies += some.size(); });
   evaluator->reset();
-  const int after = replies;
-  EXPECT_LE(after, 1);  // what was queued is dropped; what ran may still answer before the end
+  const std::size_t after = replies;
+  EXPECT_LE(after, 1u);  // what was queued is dropped; what ran may still answer before the end
 }
 
 TEST_F(DiffusionEvaluatorTest, ChecksTheJob) {

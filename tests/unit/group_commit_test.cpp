@@ -124,7 +124,10 @@ class GroupCommitTest : public testing::Test {
     std::vector<std::string> found;
     EXPECT_TRUE(
         backend_
-            .read(job, {1, 1}, [&](EventId, std::string_view event) { found.emplace_back(event); })
+            .read(job, {1, 1}, [&](EventId, std::string_view event) {
+              found.emplace_back(event);
+              return true;
+            })
             .ok());
     return found;
   }
@@ -317,7 +320,7 @@ TEST_F(GroupCommitTest, AFailureAtAnyWriteKeepsThePrefix) {
     commits.wait_for_error();
     EXPECT_EQ(commits.total(), nth - 1);
     EXPECT_EQ(commits.lost(), 1u);
-    auto top = backend.read("a", {}, [](EventId, std::string_view) {});
+    auto top = backend.read("a", {}, [](EventId, std::string_view) { return true; });
     EXPECT_EQ(top->number, nth);
   }
 }

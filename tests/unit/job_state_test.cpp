@@ -32,8 +32,9 @@ class JobStateTest : public testing::Test {
   }
   std::vector<TrialNumber> front() {
     std::vector<TrialNumber> trials;
-    for (const auto& member : state_.front().members()) {
-      trials.push_back(state_.measured()[member.id].first_trial);
+    const ParetoArchive& front = state_.front();
+    for (std::size_t i = 0; i < front.size(); ++i) {
+      trials.push_back(state_.measured()[front.id(i)].first_trial);
     }
     return trials;
   }

@@ -57,7 +57,7 @@ TEST(Job, RunsToItsBudget) {
   World::finish(job);
   EXPECT_EQ(job->status(), JobStatus::succeeded);
   EXPECT_EQ(World::told(job), 50U);
-  job->with_state([](JobState& state) { EXPECT_GT(state.front().members().size(), 2U); });
+  job->with_state([](JobState& state) { EXPECT_GT(state.front().size(), 2U); });
 }
 
 TEST(Job, NeverExceedsItsParallelismNorTheSlots) {
@@ -316,8 +316,8 @@ TEST(Jobs, AMissingEvaluatorIsSaidNotFatal) {
   const auto recovered = manager.find(job->id());
   recovered->wait([](JobStatus) { return false; });
   EXPECT_THAT(recovered->trouble(), HasSubstr("\"test\" is not configured"));
-  world.evaluator->release();
   ASSERT_TRUE(job->cancel().ok());
+  world.evaluator->release();
 }
 
 }  // namespace

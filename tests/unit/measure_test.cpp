@@ -14,7 +14,7 @@ SearchProblem one_real() {
   x.name = "x";
   x.low = 0;
   x.high = 100;
-  return {SearchSpace::make({x}).value(), {{"f", Goal::minimize}}, 0, 1, 0};
+  return {SearchSpace::make({x}).value(), {{"f", Goal::minimize}}, 1, 0};
 }
 
 std::vector<Candidate> points(std::initializer_list<double> values) {

@@ -21,7 +21,7 @@ SearchProblem mixed_problem(std::uint64_t seed) {
   kind.name = "kind";
   kind.type = ParameterType::categorical;
   kind.choices = {"a", "b", "c"};
-  return {SearchSpace::make({rate, kind}).value(), {{"f", Goal::minimize}}, 0, seed, 200};
+  return {SearchSpace::make({rate, kind}).value(), {{"f", Goal::minimize}}, seed, 200};
 }
 
 std::vector<Point> asked(const SearchProblem& problem, std::size_t parallelism) {

@@ -16,9 +16,9 @@ namespace paretod {
 class ReplyCollector {
  public:
   Evaluator::Reply sink() {
-    return [this](EvaluationReply reply) {
+    return [this](std::vector<EvaluationReply> replies) {
       const std::lock_guard lock(mutex_);
-      replies_.push_back(std::move(reply));
+      for (EvaluationReply& reply : replies) replies_.push_back(std::move(reply));
       arrived_.notify_all();
     };
   }
