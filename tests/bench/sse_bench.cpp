@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <exception>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -206,9 +207,7 @@ class Bench {
   std::vector<double> delays_;
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   if (argc != 6 || inet_pton(AF_INET, argv[1], &address.sin_addr) != 1) {
@@ -227,4 +226,15 @@ int main(int argc, char** argv) {
   bench.run(std::strtod(argv[5], nullptr));
   bench.print();
   return bench.any_refused() ? 1 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sse_bench: %s\n", error.what());
+    return 1;
+  }
 }
