@@ -103,6 +103,10 @@ void read_limits(const json& value, DaemonConfig& config, Problems& problems) {
   config.drain_seconds = reader.number("drain_s").value_or(config.drain_seconds);
   if (config.drain_seconds < 0) reader.refuse("drain_s", "must not be negative");
   config.evaluation_threads = reader.count("evaluation_threads").value_or(0);
+  config.rate.per_second = reader.number("requests_per_s").value_or(config.rate.per_second);
+  if (config.rate.per_second < 0) reader.refuse("requests_per_s", "must not be negative");
+  config.rate.burst = reader.number("request_burst").value_or(config.rate.burst);
+  if (config.rate.burst < 1) reader.refuse("request_burst", "must be at least 1");
   reader.refuse_others();
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/cli/serve_options.hpp"
+#include "daemon/rest/rate_limit.hpp"
 #include "optimizers/core/params.hpp"
 #include "optimizers/core/result.hpp"
 
@@ -37,6 +38,7 @@ struct DaemonConfig {
   std::size_t max_active_jobs = 64;
   std::size_t max_stored_jobs = 10'000;
   double drain_seconds = 60;
+  RateLimit rate;  ///< per client; holds where a token is needed
 
   std::string log_level = "info";
   std::string log_format = "auto";  ///< json, text, or text on a terminal and json elsewhere

@@ -159,6 +159,7 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   HttpServer* serving = nullptr;
   ApiOptions api_options;
   api_options.token = *token;
+  api_options.rate = config.rate;
   api_options.system.build = std::string(build_version());
   api_options.system.http_counters = [&serving] { return serving->counters(); };
   api_options.system.readiness = [&store] {

@@ -2,12 +2,18 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <chrono>
+#include <thread>
 #include <vector>
 
 namespace paretod::cli {
 namespace {
 
 constexpr std::size_t page_size = 500;
+/// Beyond these a person had better hear of it.
+constexpr int most_waits = 30;
+constexpr int longest_wait_s = 10;
 
 ErrorKind kind_of(int status) {
   switch (status) {
@@ -52,6 +58,19 @@ Error refusal(const HttpReply& reply, const std::string& url) {
   return error;
 }
 
+/// How long to wait before asking again, if the daemon only wants fewer requests at a time, as it
+/// may while the pages of a long list are read.  Other limits (429 too) are there to be told about.
+std::optional<std::chrono::seconds> pause_wanted(const HttpReply& reply) {
+  if (reply.status != 429) return std::nullopt;
+  const Json document = Json::parse(reply.body, nullptr, false);
+  if (text_at(document, "type") != "/problems/too-many-requests") return std::nullopt;
+  const std::string after = reply.header("retry-after").value_or("");
+  int seconds = 0;
+  const auto end = std::from_chars(after.data(), after.data() + after.size(), seconds);
+  if (end.ec != std::errc() || seconds < 0 || seconds > longest_wait_s) return std::nullopt;
+  return std::chrono::seconds(seconds);
+}
+
 bool may_be_job(const std::string& name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
@@ -68,7 +87,14 @@ HttpClient::Headers DaemonApi::with_token(HttpClient::Headers headers) const {
   return headers;
 }
 
-Result<HttpReply> DaemonApi::checked(Result<HttpReply> reply) const {
+Result<HttpReply> DaemonApi::exchange(const std::function<Result<HttpReply>()>& send) const {
+  auto reply = send();
+  for (int waits = 0; reply && waits < most_waits; ++waits) {
+    const auto pause = pause_wanted(*reply);
+    if (!pause) break;
+    std::this_thread::sleep_for(*pause);
+    reply = send();
+  }
   if (!reply) {
     Error error = reply.error();
     if (error.kind == ErrorKind::unavailable) {
@@ -82,18 +108,20 @@ Result<HttpReply> DaemonApi::checked(Result<HttpReply> reply) const {
 }
 
 Result<HttpReply> DaemonApi::get(const std::string& path) {
-  return checked(client_.request("GET", url_ + path, with_token({{"Accept", "application/json"}})));
+  const auto headers = with_token({{"Accept", "application/json"}});
+  return exchange([&] { return client_.request("GET", url_ + path, headers); });
 }
 
 Result<HttpReply> DaemonApi::post(const std::string& path, std::string_view body,
                                   HttpClient::Headers headers) {
   headers.emplace_back("Content-Type", "application/json");
   headers.emplace_back("Accept", "application/json");
-  return checked(client_.request("POST", url_ + path, with_token(std::move(headers)), body));
+  headers = with_token(std::move(headers));
+  return exchange([&] { return client_.request("POST", url_ + path, headers, body); });
 }
 
 Result<HttpReply> DaemonApi::stream(const std::string& path, const HttpClient::Sink& sink) {
-  return checked(client_.stream(url_ + path, with_token({}), sink));
+  return exchange([&] { return client_.stream(url_ + path, with_token({}), sink); });
 }
 
 Result<Json> DaemonApi::json_of(const HttpReply& reply) const {

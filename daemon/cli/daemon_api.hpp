@@ -42,7 +42,9 @@ class DaemonApi {
 
  private:
   [[nodiscard]] HttpClient::Headers with_token(HttpClient::Headers headers) const;
-  Result<HttpReply> checked(Result<HttpReply> reply) const;
+  /// What `send` brings, sent again (a request that was refused for haste did nothing) as long as
+  /// the daemon asks for a short wait; as an error unless its status is 2xx.
+  Result<HttpReply> exchange(const std::function<Result<HttpReply>()>& send) const;
 
   HttpClient client_;
   std::string url_;

@@ -1,6 +1,7 @@
 #include "daemon/rest/api.hpp"
 
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "daemon/rest/event_feed.hpp"
@@ -16,6 +17,8 @@ namespace paretod {
 namespace {
 
 constexpr std::size_t usual_body_bytes = 64 * 1024;
+/// The key of all who hold the token; no address looks like it.
+constexpr std::string_view holders = "token";
 
 void append(std::vector<Operation>& all, std::vector<Operation> more) {
   for (Operation& operation : more) all.push_back(std::move(operation));
@@ -38,6 +41,18 @@ std::string bearer_token(const std::string& field) {
   return field.substr(scheme.size());
 }
 
+HttpResponse ask_for_token() {
+  HttpResponse response =
+      problem_response(problem_types::unauthorized, "Send Authorization: Bearer and the token.");
+  response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"paretod\"");
+  return response;
+}
+
+/// Asked for by monitors rather than by users.
+bool is_watched(const std::string& path) {
+  return path == "/healthz" || path == "/readyz" || path == "/metrics";
+}
+
 }  // namespace
 
 struct Api::Parts {
@@ -46,7 +61,9 @@ struct Api::Parts {
         operations(all_operations(manager, std::move(options.system))),
         document(openapi_document(operations)),
         document_text(to_text(document)),
-        router(routes_of(operations)) {
+        router(routes_of(operations)),
+        rate(options.rate),
+        now(std::move(options.now)) {
     if (!options.token.empty()) token = sha256(options.token);
   }
 
@@ -71,6 +88,8 @@ struct Api::Parts {
   std::string document_text;
   Router router;
   std::optional<Sha256> token;
+  RateLimiter rate;
+  std::function<RateLimiter::Clock::time_point()> now;
 };
 
 Api::Api(JobManager& manager, ApiOptions options)
@@ -78,24 +97,40 @@ Api::Api(JobManager& manager, ApiOptions options)
 
 Api::~Api() = default;
 
-std::optional<HttpResponse> Api::refuse_stranger(const HttpRequest& request) const {
-  if (!parts_->token || request.path == "/healthz") return std::nullopt;
+bool Api::is_stranger(const HttpRequest& request) const {
+  if (!parts_->token || request.path == "/healthz") return false;
   const std::string given = bearer_token(request.header("authorization").value_or(""));
-  if (same_digest(sha256(given), *parts_->token)) return std::nullopt;
-  HttpResponse response =
-      problem_response(problem_types::unauthorized, "Send Authorization: Bearer and the token.");
-  response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"paretod\"");
+  return !same_digest(sha256(given), *parts_->token);
+}
+
+std::optional<HttpResponse> Api::refuse_haste(const HttpRequest& head, bool stranger) const {
+  if (!parts_->token) return std::nullopt;
+  // Whoever watches over the daemon must see it when it is busiest; a wrong token is counted
+  // wherever it is tried.
+  if (!stranger && is_watched(head.path)) return std::nullopt;
+  // By address and not by the token that was sent, or every guess would be a new client.
+  const auto wait = parts_->rate.refuse(stranger ? head.peer : std::string(holders), parts_->now());
+  if (!wait) return std::nullopt;
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(*wait).count();
+  HttpResponse response = problem_response(
+      problem_types::too_many_requests,
+      "Requests come faster than this daemon allows; wait for the time in Retry-After.");
+  response.headers = {{"Retry-After", std::to_string(seconds)}};
   return response;
 }
 
 HttpResponse Api::handle(const HttpRequest& request) const {
-  if (auto refusal = refuse_stranger(request)) return std::move(*refusal);
+  if (is_stranger(request)) return ask_for_token();
   return parts_->router.handle(request);
 }
 
 BodyDecision Api::before_body(const HttpRequest& head) const {
   const Route* route = parts_->router.find(head.method, head.path);
-  return {route == nullptr ? usual_body_bytes : route->body_limit, refuse_stranger(head)};
+  const bool stranger = is_stranger(head);
+  BodyDecision decision{route == nullptr ? usual_body_bytes : route->body_limit,
+                        refuse_haste(head, stranger)};
+  if (stranger && !decision.refusal) decision.refusal = ask_for_token();
+  return decision;
 }
 
 HttpHooks Api::hooks() const {

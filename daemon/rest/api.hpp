@@ -2,6 +2,8 @@
 // The REST API, version 1: all operations behind one function from request to response.  It knows
 // jobs and nothing of sockets; HttpServer is plugged in through hooks().  Thread-safe.
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -11,6 +13,7 @@
 #include "daemon/jobs/job_manager.hpp"
 #include "daemon/rest/http_server.hpp"
 #include "daemon/rest/operation.hpp"
+#include "daemon/rest/rate_limit.hpp"
 #include "daemon/rest/system_api.hpp"
 
 namespace paretod {
@@ -19,6 +22,10 @@ struct ApiOptions {
   /// If not empty, every operation but GET /healthz needs it as a bearer token.  Only its digest
   /// is kept.
   std::string token;
+  /// Holds where a token is needed: for its holders together, and for each address that sends
+  /// requests without it.  Without a token one user works on this machine, and nobody is limited.
+  RateLimit rate;
+  std::function<RateLimiter::Clock::time_point()> now = RateLimiter::Clock::now;
   SystemHooks system;
   EventFeedOptions events;
 };
@@ -32,7 +39,8 @@ class Api {
   Api& operator=(const Api&) = delete;
 
   [[nodiscard]] HttpResponse handle(const HttpRequest& request) const;
-  /// Checks the credentials and sets the body's limit, before the body is read.
+  /// Checks the credentials, counts the request against its client's rate and sets the body's
+  /// limit, before the body is read.
   [[nodiscard]] BodyDecision before_body(const HttpRequest& head) const;
   /// handle() and before_body() of this object, for a server that does not outlive it.
   [[nodiscard]] HttpHooks hooks() const;
@@ -43,7 +51,9 @@ class Api {
 
  private:
   struct Parts;
-  [[nodiscard]] std::optional<HttpResponse> refuse_stranger(const HttpRequest& request) const;
+  [[nodiscard]] bool is_stranger(const HttpRequest& request) const;
+  [[nodiscard]] std::optional<HttpResponse> refuse_haste(const HttpRequest& head,
+                                                         bool stranger) const;
   std::unique_ptr<Parts> parts_;
 };
 

@@ -81,7 +81,8 @@ json operation_of(const Operation& operation) {
   }
   object["responses"]["default"] =
       response_of(problem_answer(0,
-                                 "What any operation may answer: 401 without the token, 4xx for "
+                                 "What any operation may answer: 401 without the token, 429 with "
+                                 "Retry-After for more requests than a client may send, 4xx for "
                                  "requests refused before they arrive, 5xx."));
   if (!operation.body_schema.empty()) {
     object["requestBody"] = {

@@ -31,6 +31,8 @@ inline constexpr ProblemType invalid_spec{422, "/problems/invalid-spec",
 inline constexpr ProblemType invalid_request{422, "/problems/invalid-request",
                                              "The request is not valid"};
 inline constexpr ProblemType exhausted{429, "/problems/exhausted", "A limit is reached"};
+inline constexpr ProblemType too_many_requests{429, "/problems/too-many-requests",
+                                               "Too many requests"};
 inline constexpr ProblemType corrupt{500, "/problems/corrupt", "Stored data cannot be trusted"};
 inline constexpr ProblemType internal{500, "/problems/internal", "Internal error"};
 inline constexpr ProblemType unavailable{503, "/problems/unavailable", "Try again later"};

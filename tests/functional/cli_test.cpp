@@ -371,6 +371,42 @@ TEST_F(CliTest, ListsAreReadPageByPage) {
   EXPECT_EQ(run({"jobs", "--status", "pausd"}), 2);
 }
 
+FakeReply too_many_requests(const std::string& retry_after) {
+  FakeReply reply =
+      json_reply({{"type", "/problems/too-many-requests"}, {"detail", "slower"}}, 429);
+  reply.headers.emplace_back("Retry-After", retry_after);
+  return reply;
+}
+
+TEST_F(CliTest, WaitsWhenItAsksTooFast) {
+  int refusals = 2;
+  script_ = [&](const FakeRequest&) {
+    if (refusals-- > 0) return too_many_requests("0");
+    return json_reply({{"jobs", Json::array()}});
+  };
+  EXPECT_EQ(run({"jobs"}), 0) << err_;
+  EXPECT_EQ(out_, "no jobs\n");
+  EXPECT_EQ(asked().size(), 3U);
+}
+
+TEST_F(CliTest, DoesNotWaitForEverWhenItAsksTooFast) {
+  on("GET", "/v1/jobs?page_size=500", too_many_requests("0"));
+  EXPECT_EQ(run({"jobs"}), 1);
+  EXPECT_EQ(err_, "paretod: slower\n");
+  EXPECT_EQ(asked().size(), 31U);
+  on("GET", "/v1/jobs?page_size=500", too_many_requests("3600"));
+  EXPECT_EQ(run({"jobs"}), 1);
+  EXPECT_EQ(asked().size(), 32U);
+}
+
+TEST_F(CliTest, DoesNotWaitForOtherLimits) {
+  FakeReply full = problem(429, "there are as many jobs as may run");
+  full.headers.emplace_back("Retry-After", "0");
+  on("GET", "/v1/jobs?page_size=500", full);
+  EXPECT_EQ(run({"jobs"}), 1);
+  EXPECT_EQ(asked().size(), 1U);
+}
+
 TEST_F(CliTest, AnUnknownOptimizer) {
   on("GET", "/v1/optimizers",
      json_reply({{"optimizers", {{{"name", "lcsc"}}, {{"name", "random"}}}}}));

@@ -827,6 +827,78 @@ TEST(RestSystem, DecidesAboutBodiesFromTheHead) {
   EXPECT_EQ(world.api().before_body(head).limit, 64U * 1024U);
 }
 
+// ---- the rate of requests ----------------------------------------------------------------------
+
+/// An API behind a token that allows two requests at once and then one every two seconds.
+class RestRate : public testing::Test {
+ protected:
+  static ApiOptions options(RateLimiter::Clock::time_point& now, const std::string& token) {
+    ApiOptions options;
+    options.token = token;
+    options.rate = {.per_second = 0.5, .burst = 2};
+    options.now = [&now] { return now; };
+    return options;
+  }
+  /// The status of the refusal, or 0 if the request may go on to its body.
+  int ask(const std::string& path, const std::string& token = "secret",
+          const std::string& peer = "127.0.0.1") {
+    HttpRequest head;
+    head.method = "GET";
+    head.path = path;
+    head.peer = peer;
+    if (!token.empty()) head.headers = {{"authorization", "Bearer " + token}};
+    const BodyDecision decision = world_.api().before_body(head);
+    refusal_ = decision.refusal.value_or(HttpResponse());
+    return decision.refusal ? refusal_.status : 0;
+  }
+
+  RateLimiter::Clock::time_point now_{1h};
+  World world_{options(now_, "secret")};
+  HttpResponse refusal_;
+};
+
+TEST_F(RestRate, IsThatOfAllHoldersOfTheToken) {
+  EXPECT_EQ(ask("/v1/jobs", "secret", "192.0.2.1"), 0);
+  EXPECT_EQ(ask("/v1/optimizers", "secret", "192.0.2.2"), 0);
+  EXPECT_EQ(ask("/v1/jobs", "secret", "192.0.2.3"), 429);
+  EXPECT_EQ(header(refusal_, "Retry-After"), "2");
+  EXPECT_EQ(refusal_.content_type, "application/problem+json");
+  EXPECT_EQ(json::parse(refusal_.body)["type"], "/problems/too-many-requests");
+  now_ += 1001ms;
+  EXPECT_EQ(ask("/v1/jobs"), 429);
+  EXPECT_EQ(header(refusal_, "Retry-After"), "1");
+  now_ += 999ms;
+  EXPECT_EQ(ask("/v1/jobs"), 0);
+}
+
+TEST_F(RestRate, LeavesMonitorsAlone) {
+  for (const std::string path : {"/healthz", "/readyz", "/metrics"}) {
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(ask(path), 0) << path;
+  }
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(ask("/healthz", ""), 0);
+  EXPECT_EQ(ask("/v1/jobs"), 0);
+}
+
+TEST_F(RestRate, OfGuessesIsThatOfTheirAddress) {
+  EXPECT_EQ(ask("/v1/jobs", "guess 1", "192.0.2.1"), 401);
+  EXPECT_EQ(ask("/metrics", "guess 2", "192.0.2.1"), 401);
+  EXPECT_EQ(ask("/readyz", "guess 3", "192.0.2.1"), 429);
+  EXPECT_EQ(ask("/v1/jobs", "", "192.0.2.1"), 429);
+  EXPECT_EQ(ask("/v1/jobs", "", "192.0.2.2"), 401);
+  // Strangers cannot use up what the holders of the token have, on the same address either.
+  EXPECT_EQ(ask("/v1/jobs", "secret", "192.0.2.1"), 0);
+}
+
+TEST(RestRates, DoNotHoldWithoutAToken) {
+  ApiOptions options;
+  options.rate = {.per_second = 0.5, .burst = 1};
+  World world(std::move(options));
+  HttpRequest head;
+  head.method = "GET";
+  head.path = "/v1/jobs";
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(world.api().before_body(head).refusal);
+}
+
 TEST(RestSystem, ShowsJobsWhoseLogsCannotBeRead) {
   MemoryBackend backend;
   ASSERT_TRUE(backend.create("broken-1", {"not an event"}).ok());
@@ -854,7 +926,8 @@ struct SseEvent {
 /// A plain-socket client of one event stream.
 class EventClient {
  public:
-  EventClient(std::uint16_t port, const std::string& target, const std::string& last_event_id = "")
+  EventClient(std::uint16_t port, const std::string& target, const std::string& last_event_id = "",
+              const std::string& token = "")
       : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
     const timeval limit{std::chrono::seconds(patience).count(), 0};
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -865,6 +938,7 @@ class EventClient {
     EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     std::string head = "GET " + target + " HTTP/1.1\r\nHost: localhost\r\n";
     if (!last_event_id.empty()) head += "Last-Event-ID: " + last_event_id + "\r\n";
+    if (!token.empty()) head += "Authorization: Bearer " + token + "\r\n";
     head += "\r\n";
     EXPECT_EQ(::send(fd_, head.data(), head.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(head.size()));
@@ -937,8 +1011,7 @@ std::vector<std::string> log_ids(World& world, const std::string& job, EventId a
 
 class RestEvents : public testing::Test {
  protected:
-  void serve(EventFeedOptions options = {}, bool paid = false) {
-    ApiOptions api_options;
+  void serve(EventFeedOptions options = {}, bool paid = false, ApiOptions api_options = {}) {
     api_options.events = options;
     world_ = std::make_unique<World>(std::move(api_options), two_valleys, paid);
     server_ = std::make_unique<HttpServer>(world_->api().hooks());
@@ -1105,6 +1178,29 @@ TEST_F(RestEvents, OfAFinishedJobAreItsLastOneOrNone) {
   EXPECT_EQ(events[0].name, "finished");
   EventClient done(server_->port(), events_of(id), events[0].id);
   EXPECT_EQ(done.status(), "204");
+}
+
+TEST_F(RestEvents, CountOnceAgainstTheRateOfRequests) {
+  ApiOptions limited;
+  limited.token = "secret";
+  limited.rate = {.per_second = 0.001, .burst = 2};
+  serve({}, /*paid=*/false, std::move(limited));
+  world_->evaluator().hold();
+  const auto created =
+      world_->post("/v1/jobs", two_valleys_job(500), {{"authorization", "Bearer secret"}});
+  const std::string id = json::parse(created.body)["id"];
+  EventClient first(server_->port(), events_of(id), "", "secret");
+  EventClient second(server_->port(), events_of(id), "", "secret");
+  EventClient third(server_->port(), events_of(id), "", "secret");
+  EXPECT_EQ(first.status(), "200");
+  EXPECT_EQ(second.status(), "200");
+  EXPECT_EQ(third.status(), "429");
+  world_->evaluator().release();
+  // Events are no requests: all of them come.
+  const auto events = first.rest();
+  EXPECT_GT(events.size(), 900U);
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events.back().name, "finished");
 }
 
 TEST_F(RestEvents, EndWithTheApi) {
