@@ -8,8 +8,8 @@
 namespace paretod {
 
 struct Nsga2Params {
-  std::int64_t population = 100;
-  double crossover_probability = 0.9;
+  std::int64_t population = 50;
+  double crossover_probability = 1;
   double crossover_index = 15;
   double mutation_probability = 0;
   double mutation_index = 20;

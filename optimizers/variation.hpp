@@ -16,7 +16,7 @@
 namespace paretod {
 
 struct VariationRates {
-  double crossover_probability = 0.9;
+  double crossover_probability = 1;
   double crossover_index = 15;
   double mutation_probability = 0;  ///< per coordinate; 0: one over their number
   double mutation_index = 20;
