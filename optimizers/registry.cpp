@@ -1,5 +1,6 @@
 #include "optimizers/registry.hpp"
 
+#include "optimizers/cmaes.hpp"
 #include "optimizers/lcsc.hpp"
 #include "optimizers/pagmo_bridge.hpp"
 #include "optimizers/random.hpp"
@@ -8,6 +9,7 @@ namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
+      cmaes_optimizer(),
       lcsc_optimizer(),
       pagmo_optimizer(),
       random_optimizer(),
