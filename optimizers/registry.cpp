@@ -1,5 +1,6 @@
 #include "optimizers/registry.hpp"
 
+#include "optimizers/cmaes.hpp"
 #include "optimizers/lcsc.hpp"
 #include "optimizers/nsga2.hpp"
 #include "optimizers/nsga3.hpp"
@@ -11,6 +12,7 @@ namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
+      cmaes_optimizer(),
       lcsc_optimizer(),
       nsga2_optimizer(),
       nsga3_optimizer(),
