@@ -32,7 +32,11 @@ class Table:
             target, holds = f'>= {at_least:g}', value >= at_least
         elif at_most is not None:
             target, holds = f'<= {at_most:g}', value <= at_most
-        self.rows.append({'name': name, 'value': value, 'unit': unit, 'target': target, 'holds': holds})
+        self.add_row({'name': name, 'value': value, 'unit': unit, 'target': target, 'holds': holds})
+
+    def add_row(self, row):
+        self.rows.append(row)
+        name, value, unit, target, holds = (row[key] for key in ('name', 'value', 'unit', 'target', 'holds'))
         shown = 'not measured' if value is None else f'{value:,.4g}' if abs(value) < 1e4 else f'{value:,.0f}'
         verdict = {True: 'holds', False: 'MISSED', None: ''}[holds]
         print(f'{name:<58} {shown:>14} {unit:<12} {target or "":<12} {verdict}', flush=True)

@@ -134,6 +134,7 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
   void on_replies(Lane& lane, std::vector<EvaluationReply> replies) {
     // Replies of one job that come together stay together: they share a commit.
     std::vector<std::pair<std::shared_ptr<TrialSink>, std::vector<TrialSink::Completion>>> done;
+    std::vector<ClientId> ended_of;
     {
       const std::lock_guard lock(mutex);
       for (EvaluationReply& reply : replies) {
@@ -141,31 +142,33 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
         if (found == running.end()) continue;
         Running ended = std::move(found->second);
         running.erase(found);
-        const ClientId id = ended.client;
-        ClientState& client = clients.at(id);
-        --client.running;
-        --lane.busy;
+        ended_of.push_back(ended.client);
         const TrialNumber number = ended.item.work.number;
         reply.outcome.attempts = ended.item.attempt;
         if (reply.kind == ReplyKind::transient) reply.outcome.status = TrialStatus::failed;
-        if (auto sink = settle(lane, client, ended, reply.kind)) {
+        if (auto sink = settle(lane, clients.at(ended.client), ended, reply.kind)) {
           if (done.empty() || done.back().first != sink) done.emplace_back(std::move(sink), 0);
           done.back().second.push_back({number, std::move(reply.outcome)});
         }
+      }
+      completing += ended_of.size();
+    }
+    for (auto& [sink, completions] : done) sink->complete(std::move(completions));
+    {
+      // Slots are free only now: with one in flight, the next must not be told before this one.
+      const std::lock_guard lock(mutex);
+      completing -= ended_of.size();
+      lane.busy -= ended_of.size();
+      for (const ClientId id : ended_of) {
+        ClientState& client = clients.at(id);
+        --client.running;
         if (client.removed && client.running == 0) {
           clients.erase(id);
         } else {
           offer_turn(id, client);
         }
       }
-      completing += done.size();
       if (idle() || !delayed.empty()) changed.notify_all();
-    }
-    for (auto& [sink, completions] : done) sink->complete(std::move(completions));
-    if (!done.empty()) {
-      const std::lock_guard lock(mutex);
-      completing -= done.size();
-      if (idle()) changed.notify_all();
     }
     pump(lane);
   }

@@ -239,7 +239,7 @@ void repair_schedule(const Parameter& parameter, std::span<const Coordinate> coo
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::size_t s = i / width;
     // What is beyond the last step has one value only.
-    all[i] = s < count ? steps[s][i % width] : coordinates[1 + i % width].low;
+    all[i] = (s < count ? steps[s][i % width] : coordinates[1 + i % width].low) + 0.0;
   }
 }
 
@@ -519,7 +519,7 @@ void project_to_simplex(std::span<double> shares) {
     const double t = (sum - 1) / static_cast<double>(i + 1);
     if (sorted[i] - t > 0) threshold = t;
   }
-  for (double& x : shares) x = std::max(x - threshold, 0.0);
+  for (double& x : shares) x = std::max(x - threshold, 0.0) + 0.0;  // never -0.0
 }
 
 }  // namespace paretod

@@ -16,6 +16,7 @@
 
 #include "optimizers/pagmo_bridge.hpp"
 #include "optimizers/registry.hpp"
+#include "tests/support/mixed_space.hpp"
 #include "tests/support/scripted_evaluations.hpp"
 
 namespace paretod {
@@ -92,6 +93,11 @@ std::vector<Case> cases() {
     }
     return made;
   };
+  const auto noisy = [](SearchProblem made) {
+    made.noise = {.confidence = 0.9, .replicates = 4};
+    made.initial = {made.space.resting()};
+    return made;
+  };
   const auto outcome = [](std::size_t objectives) {
     return [objectives](const Candidate& candidate) { return rough(candidate, objectives); };
   };
@@ -140,7 +146,18 @@ std::vector<Case> cases() {
              {"n_T_adj", std::int64_t{2}},
              {"bin_size", std::int64_t{2}}}),
       pagmo("mbh", 1, {{"population", std::int64_t{4}}, {"stop", std::int64_t{1000}}}),
+      {"nsga2",
+       optimizer_named("nsga2"),
+       {{"population", std::int64_t{10}}},
+       noisy(problem(mixed_space().parameters(), 2, 80)),
+       outcome(2)},
+      {"nsga3",
+       optimizer_named("nsga3"),
+       {{"population", std::int64_t{12}}, {"divisions", std::int64_t{4}}},
+       problem(mixed_space().parameters(), 3, 80),
+       outcome(3)},
       {"random", optimizer_named("random"), {}, problem({kind, rate, count}, 2, 60), outcome(2)},
+      {"sobol", optimizer_named("sobol"), {}, problem(mixed_space().parameters(), 2, 60), outcome(2)},
   };
 }
 

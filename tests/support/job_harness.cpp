@@ -164,6 +164,18 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
       {"pagmo", R"({"optimizer":{"name":"pagmo","params":{"population":8}},"evaluator":"zdt1",)"
                 R"("budget":{"trials":24},)" +
                     common + "}"},
+      {"sobol", R"({"optimizer":"sobol","evaluator":"zdt1","budget":{"trials":24},)" + common + "}"},
+      {"nsga2", R"({"optimizer":{"name":"nsga2","params":{"population":8}},"evaluator":"zdt1",)"
+                R"("noise":{"confidence":0.9,"replicates":3},"budget":{"trials":32},)" +
+                    common + "}"},
+      {"nsga3", R"({"optimizer":{"name":"nsga3","params":{"population":12,"divisions":3}},)"
+                R"("evaluator":"dtlz2","budget":{"trials":32},)" +
+                    common + "}"},
+      {"cmaes", R"({"optimizer":"cmaes","evaluator":"sphere","space":[)"
+                R"({"name":"x","type":"real","low":-5,"high":5},)"
+                R"({"name":"y","type":"real","low":-5,"high":5}],)"
+                R"("stagnation":{"trials":10},"budget":{"trials":40},)" +
+                    common + "}"},
       {"lcsc", R"({"optimizer":{"name":"lcsc","params":{"selection_candidates":3,)"
                R"("selection_replicates":2,"report_replicates":2}},)" +
                    toy + R"("budget":{"trials":60},)" + common + "}"},
