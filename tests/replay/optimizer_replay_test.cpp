@@ -96,6 +96,7 @@ std::vector<Case> cases() {
     return [objectives](const Candidate& candidate) { return rough(candidate, objectives); };
   };
   return {
+      {"cmaes", optimizer_named("cmaes"), {}, problem({count, rate, x}, 1, 90), outcome(1)},
       {"lcsc",
        optimizer_named("lcsc"),
        {{"replicates_per_elite", std::int64_t{3}}},
