@@ -321,10 +321,14 @@ class Cmaes {
     const std::size_t n = axes_.size();
     const bool again = search.runs > 0;
     if (!again) {
-      search.base_population =
-          params_.population > 0
-              ? static_cast<std::size_t>(params_.population)
-              : 4 + static_cast<std::size_t>(3 * std::log(static_cast<double>(n)));
+      const auto usual_population =
+          4 + static_cast<std::size_t>(3 * std::log(static_cast<double>(n)));
+      // Generations narrower than the slots would only ever see results of an older distribution.
+      // Rotated Rosenbrock, 8 dimensions, median evaluations to 1e-8 on 16 and 64 slots: 7,200 and
+      // 16,300 so, 30,800 and 54,400 with the usual population.
+      const std::size_t slots = evaluations_.parallelism() / searches_.size();
+      search.base_population = params_.population > 0 ? static_cast<std::size_t>(params_.population)
+                                                      : std::max(usual_population, slots);
     }
     const auto dim = static_cast<double>(n);
     const auto base = static_cast<double>(search.base_population);
@@ -629,7 +633,9 @@ template <>
 Fields<CmaesParams> describe() {
   using P = CmaesParams;
   return Fields<P>()
-      .add("population", &P::population, "points per generation; 0: 4 + 3 ln n", 0, 100000)
+      .add("population", &P::population,
+           "points per generation; 0: 4 + 3 ln n, or as many as there are slots if these are more",
+           0, 100000)
       .add("sigma", &P::sigma, "standard deviation of the first steps, relative to the box", 1e-9,
            10)
       .add("restarts", &P::restarts,
