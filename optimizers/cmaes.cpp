@@ -16,10 +16,12 @@
 // The distribution lives in latent coordinates: the sampling box of the space is the unit cube,
 // logarithmic where the space says so.
 //
-// Bounds: a smooth map folds the real line into them, the identity but for a margin of 5 % on
-// either side (as pycma's BoundTransform).  See bench_search_bbob.py for what it costs where the
-// bounds do not matter (nothing).  Clamping plus a penalty keeps an optimum on the border from
-// being approached at the rate of the interior, and needs a weight; folding needs neither.
+// Bounds: a sample outside is drawn again, up to 20 times; what is left over is folded back by a
+// smooth map, the identity but for a margin of 5 % on either side (as pycma's BoundTransform).
+// Measured with a box that does not matter, 20 dimensions, rotated ellipsoid, median evaluations to
+// 0.1: 11,600 so; 10,700 without bounds; 16,900 by folding alone, whose mirror images disturb the
+// search until it is small; never within 100,000 by clamping.  Folding keeps an optimum on the
+// border reachable.
 //
 // Whole coordinates: rounded by repair(), with a least standard deviation by which a coordinate
 // that rests on a whole number is still left once in n generations' n samples (the margin of Hamano
@@ -86,6 +88,10 @@ class Axis {
     if (whole)
       return std::clamp(latent, low_ + step / 2, std::max(low_ + step / 2, high_ - step / 2));
     return folds_ ? unfold(latent) : latent;
+  }
+
+  [[nodiscard]] bool beyond(double latent) const {
+    return folds_ && (latent < low_ - margin_ || latent > high_ + margin_);
   }
 
   bool whole;
@@ -315,11 +321,14 @@ class Cmaes {
     const std::size_t n = axes_.size();
     const bool again = search.runs > 0;
     if (!again) {
-      // Narrower generations than slots would only ever see results of an older distribution.
-      search.base_population =
-          params_.population > 0
-              ? static_cast<std::size_t>(params_.population)
-              : 4 + static_cast<std::size_t>(3 * std::log(static_cast<double>(n)));
+      const auto usual_population =
+          4 + static_cast<std::size_t>(3 * std::log(static_cast<double>(n)));
+      // Generations narrower than the slots would only ever see results of an older distribution.
+      // Rotated Rosenbrock, 8 dimensions, median evaluations to 1e-8 on 16 and 64 slots: 7,200 and
+      // 16,300 so, 30,800 and 54,400 with the usual population.
+      const std::size_t slots = evaluations_.parallelism() / searches_.size();
+      search.base_population = params_.population > 0 ? static_cast<std::size_t>(params_.population)
+                                                      : std::max(usual_population, slots);
     }
     const auto dim = static_cast<double>(n);
     const auto base = static_cast<double>(search.base_population);
@@ -400,17 +409,25 @@ class Cmaes {
     return latent;
   }
 
+  [[nodiscard]] bool beyond(const std::vector<double>& latent) const {
+    for (std::size_t i = 0; i < latent.size(); ++i) {
+      if (axes_[i].beyond(latent[i])) return true;
+    }
+    return false;
+  }
+
   void ask(std::size_t s) {
     Search& search = searches_[s];
     if (!search.core) start(search);
     Rng rng(problem_.seed, ++drawn_);
     std::vector<double> latent;
     Point point;
-    // Only spaces of whole numbers can draw the same point twice.
-    for (int redraw = 0; redraw <= (all_whole_ ? most_redraws : 0); ++redraw) {
+    for (int draw = 0; draw <= most_redraws; ++draw) {
       latent = search.core->sample(rng);
       for (std::size_t i = 0; i < latent.size(); ++i) latent[i] *= search.scale[i];
+      if (draw < most_redraws && beyond(latent)) continue;
       point = problem_.space.repair(point_of(latent));
+      // Only spaces of whole numbers can draw the same point twice.
       if (!all_whole_ || seen_.insert(point).second) break;
     }
     const TrialNumber number = evaluations_.submit(candidate(std::move(point)));
@@ -616,7 +633,9 @@ template <>
 Fields<CmaesParams> describe() {
   using P = CmaesParams;
   return Fields<P>()
-      .add("population", &P::population, "points per generation; 0: 4 + 3 ln n", 0, 100000)
+      .add("population", &P::population,
+           "points per generation; 0: 4 + 3 ln n, or as many as there are slots if these are more",
+           0, 100000)
       .add("sigma", &P::sigma, "standard deviation of the first steps, relative to the box", 1e-9,
            10)
       .add("restarts", &P::restarts,

@@ -137,13 +137,13 @@ def main():
     parser = arguments(__doc__)
     parser.add_argument('--functions', help='only these, separated by commas')
     parser.add_argument('--dimensions', help='only these, separated by commas')
-    parser.add_argument('--seeds', type=int, help='runs of ours (default: as many as of pycma)')
+    parser.add_argument('--seeds', type=int, help='runs per function and side')
     parser.add_argument('--keep-peer', metavar='FILE', type=pathlib.Path,
                         help="read pycma's counts from here, and write them, while only our side changes")
     options = parser.parse_args()
     if not options.no_build:
         build('cmaes_bench')
-    made = rows(options.quick, options.seeds, functions=options.functions and options.functions.split(','),
+    made = rows(options.quick, options.seeds, options.seeds, functions=options.functions and options.functions.split(','),
                 dimensions=options.dimensions and [int(n) for n in options.dimensions.split(',')],
                 peer_file=options.keep_peer)
     for row in made:

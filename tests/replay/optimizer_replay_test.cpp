@@ -113,6 +113,7 @@ std::vector<Case> cases() {
   const ParamValues colony{{"population", std::int64_t{12}}, {"ker", std::int64_t{8}}};
   const ParamValues endless{{"population", std::int64_t{12}}, {"ftol", 0.0}, {"xtol", 0.0}};
   return {
+      {"cmaes", optimizer_named("cmaes"), {}, problem({count, rate, x}, 1, 90), outcome(1)},
       {"lcsc",
        optimizer_named("lcsc"),
        {{"replicates_per_elite", std::int64_t{3}}},
