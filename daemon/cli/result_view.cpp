@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "daemon/cli/scatter_plot.hpp"
 #include "daemon/cli/table.hpp"
@@ -175,7 +176,17 @@ std::string front_heading(const Json& front, std::size_t points) {
   const std::string status = text_at(front, "status");
   if (!status.empty()) text += " (" + status + ")";
   text += single ? ": best point" : ": front of " + plural(points, "point");
-  return text + " after " + plural(count_at(front, "trials"), "trial");
+  text += " after " + plural(count_at(front, "trials"), "trial");
+  if (at(front, "at").is_number()) text += ", as of trial " + std::to_string(count_at(front, "at"));
+  const Json& where = at(front, "where");
+  if (!where.is_object() || !at(where, "constraints").is_array()) return text;
+  text += "; " + std::to_string(count_at(where, "satisfied")) + " with ";
+  bool first = true;
+  for (const Json& constraint : at(where, "constraints")) {
+    if (!std::exchange(first, false)) text += ", ";
+    if (constraint.is_string()) text += printable(constraint.get_ref<const std::string&>());
+  }
+  return text;
 }
 
 std::string recommended_line(const Json& recommended) {
@@ -210,7 +221,7 @@ Lines answer_lines(const Json& front, std::size_t width) {
       if (replicates > 1) text += " (" + std::to_string(replicates) + " replicates)";
     }
     out.push_back(std::move(text));
-    out.push_back("        " + candidate_text(at(chosen, "candidate")));
+    out.push_back(cut("        " + candidate_text(at(chosen, "candidate")), columns));
     add_text(text_at(at(chosen, "why"), "sentence"));
     out.emplace_back();
   }
