@@ -29,7 +29,7 @@ struct Verb {
   std::string_view operand;  ///< "" when it takes none; "[NAME]" when it may be left out
   std::string_view summary;
   std::vector<Option> options;
-  bool talks_to_daemon = true;      ///< takes the common options too
+  bool talks_to_daemon = true;     ///< takes the common options too
   std::string_view examples = {};  ///< lines for the end of its help
 };
 

@@ -247,11 +247,11 @@ Lines plausible_lines(const Json& front, std::size_t limit, std::size_t width) {
     for (const Json& point : at(plausible, "points")) points.push_back(&point);
   }
   const auto shown = spread(points, limit);
-  Lines out = {"", plural(count, "more point") + " that nothing dominates with a confidence of " +
-                       percent + (shown.size() < count
-                                      ? ", of which " + std::to_string(shown.size()) + " are shown"
-                                      : "") +
-                       ":"};
+  Lines out = {
+      "", plural(count, "more point") + " that nothing dominates with a confidence of " + percent +
+              (shown.size() < count ? ", of which " + std::to_string(shown.size()) + " are shown"
+                                    : "") +
+              ":"};
   const Lines body = front_table(shown, at(front, "objectives")).lines(width);
   out.insert(out.end(), body.begin(), body.end());
   return out;

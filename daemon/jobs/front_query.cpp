@@ -147,7 +147,9 @@ Result<FrontConstraint> read_constraint(std::string_view item,
   std::string_view rest = sign == item.npos ? std::string_view() : item.substr(sign);
   // A name may itself hold such characters.
   for (const Objective& objective : objectives) {
-    if (objective.name.size() <= name.size() || item.substr(0, objective.name.size()) != objective.name) continue;
+    if (objective.name.size() <= name.size() ||
+        item.substr(0, objective.name.size()) != objective.name)
+      continue;
     const std::string_view behind = trimmed(item.substr(objective.name.size()));
     if (operator_at(behind) == nullptr) continue;
     name = objective.name;
@@ -198,8 +200,8 @@ void read_preference(const std::string& text, const std::vector<Objective>& obje
     return;
   }
   if (largest == 0) {
-    problems.push_back({pointer, "at least one weight must be above zero, such as " +
-                                     example_of(objectives)});
+    problems.push_back(
+        {pointer, "at least one weight must be above zero, such as " + example_of(objectives)});
     return;
   }
   // By the largest first: the sum of finite weights may not be finite.
@@ -337,7 +339,8 @@ Choice choose_by_reference(const ObjectiveVectors& points, const std::vector<std
 
 Choice choose_knee(const ObjectiveVectors& points, const std::vector<std::size_t>& allowed,
                    const FrontScale& scale) {
-  const double length = std::sqrt(static_cast<double>(std::max<std::size_t>(scale.ideal.size(), 1)));
+  const double length =
+      std::sqrt(static_cast<double>(std::max<std::size_t>(scale.ideal.size(), 1)));
   Choice choice = choose(points, allowed, scale, [&](const std::vector<double>& z, const auto&) {
     return (std::accumulate(z.begin(), z.end(), 0.0) - 1) / length;
   });
@@ -503,8 +506,8 @@ Result<FrontQuery> read_front_query(const FrontQuestion& question,
     if (value && *value >= 0.5 && *value < 1) {
       query.confidence = *value;
     } else {
-      problems.push_back({"/query/confidence",
-                          "must be a number of at least 0.5 and less than 1, such as 0.95"});
+      problems.push_back(
+          {"/query/confidence", "must be a number of at least 0.5 and less than 1, such as 0.95"});
     }
   }
   if (problems.empty()) return query;

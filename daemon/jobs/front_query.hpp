@@ -10,8 +10,8 @@
 // Sources: Wierzbicki, "The use of reference objectives in multiobjective optimization", LNEMS 177,
 // 1980 (achievement scalarising functions); Steuer and Choo, Mathematical Programming 26, 1983
 // (augmented Chebyshev); Das, "On characterizing the knee of the Pareto curve based on
-// normal-boundary intersection", Structural Optimization 18, 1999; Branke, Deb, Dierolf and Osswald,
-// "Finding knees in multi-objective optimization", PPSN VIII, 2004.
+// normal-boundary intersection", Structural Optimization 18, 1999; Branke, Deb, Dierolf and
+// Osswald, "Finding knees in multi-objective optimization", PPSN VIII, 2004.
 
 #include <cstddef>
 #include <optional>
@@ -105,7 +105,8 @@ Choice choose_knee(const ObjectiveVectors& points, const std::vector<std::size_t
 /// At most `limit` of the points, in their order, for display.  One and two objectives: evenly
 /// spread by place, both ends included.  More: the best of each objective, then again and again the
 /// point farthest from all taken so far (Gonzalez, TCS 38, 1985), in normalised objectives, as long
-/// as that takes some milliseconds; what then is missing is spread evenly.  Precondition: limit > 0.
+/// as that takes some milliseconds; what then is missing is spread evenly.  Precondition: limit >
+/// 0.
 std::vector<std::size_t> thinned(const ObjectiveVectors& points,
                                  const std::vector<std::size_t>& allowed, const FrontScale& scale,
                                  std::size_t limit);

@@ -173,9 +173,8 @@ std::string reference_sentence(const FrontSlice& slice, const Choice& choice,
 }
 
 std::string knee_sentence(const Choice& choice, std::size_t objectives) {
-  const std::string base = objectives <= 2
-                               ? "the line between the ends of the front"
-                               : "the plane through the worst of each objective";
+  const std::string base = objectives <= 2 ? "the line between the ends of the front"
+                                           : "the plane through the worst of each objective";
   const std::string scale = " once every objective is scaled to the front's range";
   if (choice.value > 0) {
     return "lies farthest below " + base + ", by " + number_text(choice.value) + scale;
@@ -194,8 +193,8 @@ std::string sentence_of(const FrontSlice& slice, const Choice& choice, std::size
     text += query.method == PreferenceMethod::chebyshev
                 ? "has the smallest augmented Chebyshev distance to the ideal point, "
                 : "has the smallest weighted sum of the scaled objectives, ";
-    text += number_text(choice.value) + ", for the weights " +
-            weights_text(query.weights, objectives);
+    text +=
+        number_text(choice.value) + ", for the weights " + weights_text(query.weights, objectives);
   }
   if (!query.where.empty()) {
     text += "; among the " + std::to_string(allowed) + " of " +
@@ -469,8 +468,8 @@ FrontWriter::Answer FrontWriter::answer(Job& job, const FrontRequest& request) {
   answer.allowed = satisfying(slice.points, objectives, query.where);
   answer.shown = thinned(slice.points, answer.allowed, slice.scale, request.limit);
   answer.plausible_allowed = satisfying(answer.plausible.points, objectives, query.where);
-  answer.plausible_shown = thinned(answer.plausible.points, answer.plausible_allowed, slice.scale,
-                                   request.limit);
+  answer.plausible_shown =
+      thinned(answer.plausible.points, answer.plausible_allowed, slice.scale, request.limit);
   if (answer.allowed.empty()) return answer;
   if (query.knee) {
     answer.choice = choose_knee(slice.points, answer.allowed, slice.scale);
@@ -492,8 +491,7 @@ std::vector<std::string> FrontWriter::texts_of(Job& job, const JobSpec& spec,
   with_memory(job.id(), [&](const Memory& memory) {
     for (std::size_t i = 0; i < places.size(); ++i) {
       const auto found = memory.texts.find(slice.trials[places[i]]);
-      if (found != memory.texts.end() &&
-          found->second.replicates == slice.replicates[places[i]]) {
+      if (found != memory.texts.end() && found->second.replicates == slice.replicates[places[i]]) {
         known[i] = found->second.text;
       } else {
         fresh.push_back(places[i]);
@@ -540,8 +538,10 @@ std::string FrontWriter::json(Job& job, const FrontRequest& request) {
                           {"message", ""},
                           {"recommended", nullptr}};
   if (!slice.trials.empty()) {
-    document["ideal"] = by_objective(flip_signs(slice.scale.ideal, spec.objectives), spec.objectives);
-    document["nadir"] = by_objective(flip_signs(slice.scale.nadir, spec.objectives), spec.objectives);
+    document["ideal"] =
+        by_objective(flip_signs(slice.scale.ideal, spec.objectives), spec.objectives);
+    document["nadir"] =
+        by_objective(flip_signs(slice.scale.nadir, spec.objectives), spec.objectives);
   }
   // What the optimizer concluded at its end is no part of an earlier front.
   if (request.at) {
@@ -570,8 +570,8 @@ std::string FrontWriter::json(Job& job, const FrontRequest& request) {
     return ",\"crowding_distance\":" + (std::isfinite(distance) ? shortest(distance) : "null");
   };
   if (answer.choice) {
-    std::string why = to_text(
-        why_view(slice, *answer.choice, answer.allowed.size(), query, spec.objectives));
+    std::string why =
+        to_text(why_view(slice, *answer.choice, answer.allowed.size(), query, spec.objectives));
     why.pop_back();
     const std::size_t chosen = answer.choice->chosen;
     body += ",\"chosen\":" + texts_of(job, spec, slice, {chosen})[0] + crowding(chosen) +

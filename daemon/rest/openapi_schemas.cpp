@@ -127,26 +127,26 @@ json front_schema() {
       "parts of their ranges; null at the ends.";
   json point_fields = fields;
   point_fields["crowding_distance"] = crowding;
-  const json why = object_of(
-      {{"method", one_of({"chebyshev", "weighted_sum", "reference_point", "knee"})},
-       {"weights", map_of(number)},
-       {"reference_point", map_of(number)},
-       {"rho", number},
-       {"value", number},
-       {"runner_up", or_null(object_of({{"trial", count}, {"value", number}}))},
-       {"considered", count},
-       {"sentence", text}},
-      {"weights", "reference_point", "rho"});
+  const json why =
+      object_of({{"method", one_of({"chebyshev", "weighted_sum", "reference_point", "knee"})},
+                 {"weights", map_of(number)},
+                 {"reference_point", map_of(number)},
+                 {"rho", number},
+                 {"value", number},
+                 {"runner_up", or_null(object_of({{"trial", count}, {"value", number}}))},
+                 {"considered", count},
+                 {"sentence", text}},
+                {"weights", "reference_point", "rho"});
   json chosen_fields = point_fields;
   chosen_fields["why"] = why;
   const json miss = object_of({{"constraint", text}, {"value", number}, {"by", number}});
-  const json where = object_of(
-      {{"constraints", list_of(text)},
-       {"satisfied", count},
-       {"of", count},
-       {"closest", or_null(object_of({{"trial", count}, {"misses", list_of(miss)}}))}});
-  json plausible = object_of(
-      {{"confidence", number}, {"count", count}, {"points", list_of(object_of(fields))}});
+  const json where =
+      object_of({{"constraints", list_of(text)},
+                 {"satisfied", count},
+                 {"of", count},
+                 {"closest", or_null(object_of({{"trial", count}, {"misses", list_of(miss)}}))}});
+  json plausible =
+      object_of({{"confidence", number}, {"count", count}, {"points", list_of(object_of(fields))}});
   plausible["description"] =
       "Points off the front that no member dominates with the confidence asked for.";
   return object_of({{"job", text},

@@ -66,7 +66,8 @@ std::string digest_of(const NameValues& query) {
 /// What the answer to a question may depend on.  A front at an earlier time stays as it was; what
 /// is plausible may change with any trial.
 std::string tag_of(const FrontHead& head, const FrontRequest& request, const NameValues& query) {
-  std::string state = request.at ? "at" + std::to_string(*request.at) : std::to_string(head.version);
+  std::string state =
+      request.at ? "at" + std::to_string(*request.at) : std::to_string(head.version);
   if (request.query.confidence > 0 && !request.at) state += "-" + std::to_string(head.told);
   return "W/\"" + state + "-" + std::string(name_of(head.status)) + "-" + digest_of(query) + "\"";
 }
@@ -233,7 +234,8 @@ Result<std::optional<std::vector<double>>> read_reference(
   const std::string pointer = "/query/reference_point";
   const std::string message = "The query is not valid: reference_point.";
   if (objectives.size() == 1) {
-    return invalid(message, {{pointer, "a job with one objective has no hypervolume; leave it out"}});
+    return invalid(message,
+                   {{pointer, "a job with one objective has no hypervolume; leave it out"}});
   }
   auto values = read_objective_values(*text, objectives, pointer);
   if (!values) return invalid(message, values.error().problems);

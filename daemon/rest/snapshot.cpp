@@ -57,9 +57,8 @@ std::optional<double> affordable_hypervolume(const std::vector<std::vector<doubl
                                              const std::vector<double>& reference) {
   const auto dimensions = static_cast<double>(reference.size());
   // Up to three dimensions it is n log n, above a sweep of three for each slice.
-  const bool affordable =
-      reference.size() <= 2 ||
-      std::pow(static_cast<double>(front.size()), dimensions - 2) <= affordable_work;
+  const bool affordable = reference.size() <= 2 || std::pow(static_cast<double>(front.size()),
+                                                            dimensions - 2) <= affordable_work;
   if (!affordable) return std::nullopt;
   return hypervolume(front, reference);
 }

@@ -24,9 +24,10 @@ std::optional<std::size_t> check_condition(const std::vector<Parameter>& paramet
   const Parameter& parent = parameters[found->second];
   if (parent.type != ParameterType::categorical && parent.type != ParameterType::boolean &&
       parent.type != ParameterType::integer) {
-    problems.push_back({here, "a condition can be about a categorical, boolean or integer "
-                              "parameter; \"" +
-                                  parent.name + "\" is " + std::string(name_of(parent.type))});
+    problems.push_back({here,
+                        "a condition can be about a categorical, boolean or integer "
+                        "parameter; \"" +
+                            parent.name + "\" is " + std::string(name_of(parent.type))});
     return std::nullopt;
   }
   if (condition.values.empty()) problems.push_back({here, "needs at least one value"});

@@ -83,10 +83,10 @@ TEST(FrontChoice, GivesTheValueAndTheRunnerUp) {
 TEST(FrontChoice, ChebyshevReachesWhatWeightedSumsCannot) {
   const ObjectiveVectors concave = {{0, 1}, {0.6, 0.6}, {1, 0}};
   const FrontScale scale = scale_of(concave);
-  EXPECT_EQ(choose_by_preference(concave, all_of(concave), scale, {0.5, 0.5},
-                                 PreferenceMethod::chebyshev)
-                .chosen,
-            1U);
+  EXPECT_EQ(
+      choose_by_preference(concave, all_of(concave), scale, {0.5, 0.5}, PreferenceMethod::chebyshev)
+          .chosen,
+      1U);
   EXPECT_NE(choose_by_preference(concave, all_of(concave), scale, {0.5, 0.5},
                                  PreferenceMethod::weighted_sum)
                 .chosen,
@@ -126,11 +126,11 @@ std::vector<std::size_t> every_choice(const ObjectiveVectors& points,
                                       const std::vector<double>& reference) {
   const FrontScale scale = scale_of(points);
   const std::vector<std::optional<double>> wanted(reference.begin(), reference.end());
-  return {choose_by_preference(points, allowed, scale, weights, PreferenceMethod::chebyshev).chosen,
-          choose_by_preference(points, allowed, scale, weights, PreferenceMethod::weighted_sum)
-              .chosen,
-          choose_by_reference(points, allowed, scale, wanted).chosen,
-          choose_knee(points, allowed, scale).chosen};
+  return {
+      choose_by_preference(points, allowed, scale, weights, PreferenceMethod::chebyshev).chosen,
+      choose_by_preference(points, allowed, scale, weights, PreferenceMethod::weighted_sum).chosen,
+      choose_by_reference(points, allowed, scale, wanted).chosen,
+      choose_knee(points, allowed, scale).chosen};
 }
 
 std::vector<double> random_weights(std::size_t count, Rng& rng) {
@@ -229,9 +229,8 @@ TEST(FrontThinning, TakesTheBestOfEachOfManyObjectivesAndSpreads) {
   EXPECT_TRUE(std::is_sorted(shown.begin(), shown.end()));
   EXPECT_EQ(shown, thinned(points, all_of(points), scale, 12));
   for (std::size_t k = 0; k < 3; ++k) {
-    EXPECT_TRUE(std::any_of(shown.begin(), shown.end(), [&](std::size_t place) {
-      return points[place][k] == scale.ideal[k];
-    }));
+    EXPECT_TRUE(std::any_of(shown.begin(), shown.end(),
+                            [&](std::size_t place) { return points[place][k] == scale.ideal[k]; }));
   }
   // Fewer points are among those of a larger limit.
   const auto more = thinned(points, all_of(points), scale, 40);
