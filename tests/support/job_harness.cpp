@@ -176,10 +176,11 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
 
 std::vector<std::pair<EventId, std::string>> raw_log(LogBackend& backend, const std::string& job) {
   std::vector<std::pair<EventId, std::string>> events;
-  const auto top = backend.read(job, {}, [&](EventId id, std::string_view text) {
-    events.emplace_back(id, text);
-    return true;
-  });
+  const auto top = backend.read(
+      job, {}, [&](EventId id, std::string_view text) {
+        events.emplace_back(id, text);
+        return true;
+      });
   EXPECT_TRUE(top.ok()) << top.error().text();
   return events;
 }

@@ -32,12 +32,10 @@ Fields<JsonSampleParams> describe() {
 
 namespace {
 
-using nlohmann::json;
 using ::testing::HasSubstr;
+using nlohmann::json;
 
-json document(const char* text) {
-  return parse_json(text).value();
-}
+json document(const char* text) { return parse_json(text).value(); }
 
 TEST(ParamsJson, ReadsEveryKindOfValue) {
   const auto values = param_values_from_json(
@@ -55,7 +53,8 @@ TEST(ParamsJson, ReadsEveryKindOfValue) {
 }
 
 TEST(ParamsJson, RoundTrips) {
-  const json object = document(R"({"a":true,"b":-3,"c":0.1,"d":"t","e":[1.0,2.0],"f":["x"]})");
+  const json object =
+      document(R"({"a":true,"b":-3,"c":0.1,"d":"t","e":[1.0,2.0],"f":["x"]})");
   EXPECT_EQ(to_json(param_values_from_json(object, "").value()), object);
 }
 
@@ -65,9 +64,9 @@ TEST(ParamsJson, PointsAtEveryOffendingValue) {
   ASSERT_FALSE(values.ok());
   std::vector<std::string> pointers;
   for (const Problem& problem : values.error().problems) pointers.push_back(problem.pointer);
-  EXPECT_THAT(pointers,
-              ::testing::UnorderedElementsAre("/optimizer/params/no", "/optimizer/params/a~1b",
-                                              "/optimizer/params/mixed"));
+  EXPECT_THAT(pointers, ::testing::UnorderedElementsAre("/optimizer/params/no",
+                                                        "/optimizer/params/a~1b",
+                                                        "/optimizer/params/mixed"));
   EXPECT_FALSE(param_values_from_json(json::array(), "/p").ok());
 }
 
@@ -88,6 +87,24 @@ TEST(ParamsJson, SchemaDescribesEveryField) {
   EXPECT_EQ(properties["names"]["items"]["type"], "string");
 }
 
+TEST(ParamsJson, FieldsThatDependOnAnotherAreConditionsOfTheSchema) {
+  FieldInfo kind{"kind", "which", std::string("a")};
+  kind.choices = {"a", "b"};
+  FieldInfo of_a{"size", "for a", std::int64_t{1}};
+  of_a.only_with = {"kind", "a"};
+  FieldInfo of_b{"size", "for b", std::int64_t{2}};
+  of_b.only_with = {"kind", "b"};
+  const json schema = json_schema({kind, of_a, of_b});
+  EXPECT_EQ(schema["unevaluatedProperties"], false);
+  EXPECT_FALSE(schema.contains("additionalProperties"));
+  EXPECT_EQ(schema["properties"].size(), 1u);
+  EXPECT_EQ(schema["allOf"], document(R"([
+    {"if":{"properties":{"kind":{"const":"a"}}},
+     "then":{"properties":{"size":{"type":"integer","default":1,"description":"for a"}}}},
+    {"if":{"properties":{"kind":{"const":"b"}},"required":["kind"]},
+     "then":{"properties":{"size":{"type":"integer","default":2,"description":"for b"}}}}])"));
+}
+
 TEST(ParamsJson, SchemaReadsBackAsTheSameFields) {
   const json schema = json_schema(describe<JsonSampleParams>().infos());
   const auto fields = fields_from_json(schema["properties"], "/params");
@@ -96,12 +113,12 @@ TEST(ParamsJson, SchemaReadsBackAsTheSameFields) {
 }
 
 TEST(ParamsJson, DeclaredDefaultMustObeyItsOwnDeclaration) {
-  const auto fields =
-      fields_from_json(document(R"({"a":{"type":"integer","default":11,"maximum":10},
+  const auto fields = fields_from_json(
+      document(R"({"a":{"type":"integer","default":11,"maximum":10},
                    "b":{"type":"nothing","default":1},
                    "c":{"type":"number"},
                    "d":{"type":"number","default":1,"mininum":0}})"),
-                       "/params");
+      "/params");
   ASSERT_FALSE(fields.ok());
   const std::string text = fields.error().text();
   EXPECT_THAT(text, HasSubstr("/params/a/default"));
