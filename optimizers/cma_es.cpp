@@ -23,7 +23,7 @@ double square(double x) {
 
 }  // namespace
 
-CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population)
+CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population, Covariance covariance)
     : mean_(std::move(start)), sigma_(sigma) {
   const auto n = static_cast<double>(dimension());
   if (population == 0) population = 4 + static_cast<std::size_t>(3 * std::log(n));
@@ -43,6 +43,11 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population)
   rate_one_ = 2 / (square(n + 1.3) + mu_eff_);
   rate_mu_ =
       std::min(1 - rate_one_, 2 * (0.25 + mu_eff_ + 1 / mu_eff_ - 2) / (square(n + 2) + mu_eff_));
+  if (covariance == Covariance::diagonal) {
+    // Fewer numbers are learnt faster: n instead of n(n+1)/2.
+    rate_one_ *= (n + 2) / 3;
+    rate_mu_ = std::min(1 - rate_one_, rate_mu_ * (n + 2) / 3);
+  }
   rate_sigma_ = (mu_eff_ + 2) / (n + mu_eff_ + 5);
   damping_ = 1 + 2 * std::max(0.0, std::sqrt((mu_eff_ - 1) / (n + 1)) - 1) + rate_sigma_;
   expected_norm_ = std::sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n * n));
@@ -57,6 +62,10 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population)
   path_sigma_.assign(size, 0);
   path_covariance_.assign(size, 0);
   scales_.assign(size, 1);
+  if (covariance == Covariance::diagonal) {
+    covariance_.assign(size, 1);
+    return;
+  }
   covariance_.assign(size * size, 0);
   for (std::size_t i = 0; i < size; ++i) covariance_[i * size + i] = 1;
   basis_ = covariance_;
@@ -67,6 +76,10 @@ std::vector<double> CmaEs::sample(Rng& rng) const {
   Eigen::VectorXd z(n);
   for (Eigen::Index i = 0; i < n; ++i) z[i] = scales_[static_cast<std::size_t>(i)] * rng.normal();
   std::vector<double> x = mean_;
+  if (diagonal()) {
+    Vector(x.data(), n) += sigma_ * z;
+    return x;
+  }
   Vector(x.data(), n) += sigma_ * (ConstMatrix(basis_.data(), n, n) * z);
   return x;
 }
@@ -79,14 +92,20 @@ void CmaEs::update(std::vector<Scored> generation) {
   Vector mean(mean_.data(), n);
   Vector path_sigma(path_sigma_.data(), n);
   Vector path(path_covariance_.data(), n);
-  Matrix covariance(covariance_.data(), n, n);
-  const ConstMatrix basis(basis_.data(), n, n);
   const ConstVector scales(scales_.data(), n);
   ++generation_;
+  const auto whiten = [&](const Eigen::VectorXd& y) -> Eigen::VectorXd {
+    if (diagonal()) return y.cwiseQuotient(scales);
+    const ConstMatrix basis(basis_.data(), n, n);
+    return basis * (basis.transpose() * y).cwiseQuotient(scales);
+  };
 
   Eigen::MatrixXd steps(n, index(population()));
   for (std::size_t i = 0; i < population(); ++i) {
     steps.col(index(i)) = (ConstVector(generation[i].x.data(), n) - mean) / sigma_;
+    if (!generation[i].stale) continue;
+    const double longest = std::sqrt(dim) + 2 * dim / (dim + 2);
+    steps.col(index(i)) *= std::min(1.0, longest / whiten(steps.col(index(i))).norm());
   }
   Eigen::VectorXd step = Eigen::VectorXd::Zero(n);
   for (std::size_t i = 0; i < population() && weights_[i] > 0; ++i) {
@@ -94,9 +113,6 @@ void CmaEs::update(std::vector<Scored> generation) {
   }
   mean += sigma_ * step;
 
-  const auto whiten = [&](const Eigen::VectorXd& y) -> Eigen::VectorXd {
-    return basis * (basis.transpose() * y).cwiseQuotient(scales);
-  };
   path_sigma = (1 - rate_sigma_) * path_sigma +
                std::sqrt(rate_sigma_ * (2 - rate_sigma_) * mu_eff_) * whiten(step);
   const double length = path_sigma.norm();
@@ -109,18 +125,35 @@ void CmaEs::update(std::vector<Scored> generation) {
   double weight_sum = 0;
   for (const double weight : weights_) weight_sum += weight;
   const double correction = stalled ? rate_path_ * (2 - rate_path_) : 0;
-  covariance *= 1 + rate_one_ * correction - rate_one_ - rate_mu_ * weight_sum;
-  covariance += rate_one_ * path * path.transpose();
-  for (std::size_t i = 0; i < population(); ++i) {
-    const Eigen::VectorXd y = steps.col(index(i));
-    double weight = weights_[i];
-    // A bad step's length must not matter, or the matrix could lose definiteness.
-    if (weight < 0) weight *= dim / std::max(whiten(y).squaredNorm(), 1e-300);
-    covariance += rate_mu_ * weight * y * y.transpose();
+  const double kept = 1 + rate_one_ * correction - rate_one_ - rate_mu_ * weight_sum;
+  // A bad step's length must not matter, or the matrix could lose definiteness.
+  const auto weight_of = [&](std::size_t i, const Eigen::VectorXd& y) {
+    return weights_[i] < 0 ? weights_[i] * (dim / std::max(whiten(y).squaredNorm(), 1e-300))
+                           : weights_[i];
+  };
+  if (diagonal()) {
+    Vector covariance(covariance_.data(), n);
+    covariance *= kept;
+    covariance += rate_one_ * path.cwiseAbs2();
+    for (std::size_t i = 0; i < population(); ++i) {
+      const Eigen::VectorXd y = steps.col(index(i));
+      covariance += rate_mu_ * weight_of(i, y) * y.cwiseAbs2();
+    }
+    Vector(scales_.data(), n) =
+        covariance.cwiseMax(1e-20 * std::max(covariance.maxCoeff(), 1e-300)).cwiseSqrt();
+  } else {
+    Matrix covariance(covariance_.data(), n, n);
+    covariance *= kept;
+    covariance += rate_one_ * path * path.transpose();
+    for (std::size_t i = 0; i < population(); ++i) {
+      const Eigen::VectorXd y = steps.col(index(i));
+      covariance += rate_mu_ * weight_of(i, y) * y * y.transpose();
+    }
   }
   sigma_ *= std::exp(std::min(1.0, rate_sigma_ / damping_ * (length / expected_norm_ - 1)));
 
   // The eigenvectors may lag (section B.2): the cost per sample stays O(n^2).
+  if (diagonal()) return;
   const double lag = 1 / (10 * dim * (rate_one_ + rate_mu_));
   if (static_cast<double>(generation_ - decomposed_at_) > lag) decompose();
 }
@@ -128,6 +161,24 @@ void CmaEs::update(std::vector<Scored> generation) {
 double CmaEs::axis_ratio() const {
   const auto [low, high] = std::minmax_element(scales_.begin(), scales_.end());
   return *high / *low;
+}
+
+double CmaEs::deviation(std::size_t i) const {
+  return sigma_ * std::sqrt(std::max(0.0, covariance_[diagonal() ? i : i * dimension() + i]));
+}
+
+bool CmaEs::exhausted() const {
+  const std::size_t n = dimension();
+  for (std::size_t i = 0; i < n; ++i) {
+    if (mean_[i] == mean_[i] + 0.2 * deviation(i)) return true;
+  }
+  if (diagonal()) return false;
+  const std::size_t axis = generation_ % n;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double step = 0.1 * sigma_ * scales_[axis] * basis_[axis * n + i];
+    if (mean_[i] != mean_[i] + step) return false;
+  }
+  return true;
 }
 
 void CmaEs::decompose() {

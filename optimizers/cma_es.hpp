@@ -4,12 +4,16 @@
 // step-size adaptation, rank-one and rank-mu updates).  It asks nobody for evaluations: its owner
 // samples, evaluates and updates, generation by generation.  Copyable; not thread-safe.
 //
+// With Covariance::diagonal it is the separable CMA-ES (Ros and Hansen, PPSN 2008): O(n) per
+// sample, for many or independent coordinates.
+//
 //   CmaEs search(start, 0.1);
 //   std::vector<CmaEs::Scored> generation;
 //   for (i < search.population()) { x = search.sample(rng); generation.push_back({x, f(x)}); }
 //   search.update(std::move(generation));
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "optimizers/core/rng.hpp"
@@ -21,11 +25,16 @@ class CmaEs {
   struct Scored {
     std::vector<double> x;
     double score;  ///< minimised; +infinity for a failure
+    /// Not from the present distribution: its step is cut to a usual length before it counts, as
+    /// Hansen's "Injecting external solutions into CMA-ES" does, arXiv 1110.4181, equation 4.
+    bool stale = false;
   };
+  enum class Covariance { full, diagonal };
 
   /// `population` 0 is the default of the tutorial, 4 + 3 ln n; otherwise at least 4.  Requires a
   /// start of at least one dimension and sigma > 0.
-  CmaEs(std::vector<double> start, double sigma, std::size_t population = 0);
+  CmaEs(std::vector<double> start, double sigma, std::size_t population = 0,
+        Covariance covariance = Covariance::full);
 
   [[nodiscard]] std::size_t dimension() const { return mean_.size(); }
   [[nodiscard]] std::size_t population() const { return weights_.size(); }
@@ -36,14 +45,26 @@ class CmaEs {
   void update(std::vector<Scored> generation);
 
   [[nodiscard]] const std::vector<double>& mean() const { return mean_; }
+  /// Moves the distribution without changing its shape (a mean that left the bounds, say).
+  void set_mean(std::vector<double> mean) { mean_ = std::move(mean); }
   [[nodiscard]] double sigma() const { return sigma_; }
   /// Ratio of the largest to the smallest standard deviation of the distribution's axes.
   [[nodiscard]] double axis_ratio() const;
+  /// Standard deviation of one coordinate.
+  [[nodiscard]] double deviation(std::size_t i) const;
+  /// The evolution path of one coordinate, in the coordinate's own unit: how far it drifts.
+  [[nodiscard]] double drift(std::size_t i) const { return sigma_ * path_covariance_[i]; }
+  /// Whether steps have become too small for the mean's precision: a fifth of a standard deviation
+  /// along some coordinate, or a tenth along one axis of the distribution (another one each
+  /// generation), changes nothing.
+  [[nodiscard]] bool exhausted() const;
 
  private:
+  [[nodiscard]] bool diagonal() const { return basis_.empty(); }
   void decompose();
 
-  // Matrices are dense, column-major, n x n.
+  // Matrices are dense, column-major, n x n; the diagonal mode keeps the diagonal of the covariance
+  // alone, and no basis.
   std::vector<double> mean_;
   double sigma_;
   std::vector<double> weights_;  // by rank; negative for the worse half

@@ -1,16 +1,24 @@
 #include "optimizers/registry.hpp"
 
+#include "optimizers/cmaes.hpp"
 #include "optimizers/lcsc.hpp"
+#include "optimizers/nsga2.hpp"
+#include "optimizers/nsga3.hpp"
 #include "optimizers/pagmo_bridge.hpp"
 #include "optimizers/random.hpp"
+#include "optimizers/sobol.hpp"
 
 namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
+      cmaes_optimizer(),
       lcsc_optimizer(),
+      nsga2_optimizer(),
+      nsga3_optimizer(),
       pagmo_optimizer(),
       random_optimizer(),
+      sobol_optimizer(),
   };
 }
 

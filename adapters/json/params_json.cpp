@@ -169,9 +169,28 @@ json to_json(const ParamValues& values) {
 
 json json_schema(const std::vector<FieldInfo>& fields) {
   json properties = json::object();
-  for (const FieldInfo& field : fields) properties[field.name] = field_schema(field);
-  return {
-      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+  json conditions = json::array();
+  for (const FieldInfo& field : fields) {
+    const auto& [selector, value] = field.only_with;
+    if (selector.empty()) {
+      properties[field.name] = field_schema(field);
+      continue;
+    }
+    json condition{{"properties", {{selector, {{"const", value}}}}}};
+    // Without the selector its default counts.
+    if (properties[selector]["default"] != value) condition["required"] = json::array({selector});
+    const bool known = !conditions.empty() && conditions.back()["if"] == condition;
+    if (!known) conditions.push_back({{"if", condition}, {"then", {{"properties", {}}}}});
+    conditions.back()["then"]["properties"][field.name] = field_schema(field);
+  }
+  json schema{{"type", "object"}, {"properties", std::move(properties)}};
+  if (conditions.empty()) {
+    schema["additionalProperties"] = false;
+  } else {
+    schema["allOf"] = std::move(conditions);
+    schema["unevaluatedProperties"] = false;
+  }
+  return schema;
 }
 
 Result<std::vector<FieldInfo>> fields_from_json(const json& properties,

@@ -19,7 +19,9 @@ Result<ParamValues> param_values_from_json(const nlohmann::json& object,
 nlohmann::json to_json(const ParamValue& value);
 nlohmann::json to_json(const ParamValues& values);
 
-/// JSON Schema (draft 2020-12) of the object that these fields describe.
+/// JSON Schema (draft 2020-12) of the object that these fields describe.  Fields that exist only
+/// with a value of another one are in "allOf", one {"if", "then"} per value; they come together,
+/// after that other field.
 nlohmann::json json_schema(const std::vector<FieldInfo>& fields);
 /// The inverse for the "properties" of such a schema: per name type, default, and optionally
 /// description, minimum, maximum, enum (for arrays of "items": {"type": ..}).  A default is

@@ -270,6 +270,30 @@ Lines optimizers_view(const Json& optimizers, const Page& page) {
   return out;
 }
 
+namespace {
+
+/// One line per parameter.
+Lines fields_table(const Json& properties, const Page& page) {
+  std::vector<std::string> names;
+  std::vector<std::string> defaults;
+  std::vector<std::string> ranges;
+  std::vector<std::string> meanings;
+  for (const auto& [name, schema] : properties.items()) {
+    names.push_back(printable(name));
+    const std::string value = value_text(at(schema, "default"));
+    defaults.push_back(value.empty() ? "\"\"" : value);
+    ranges.push_back(range_text(schema));
+    meanings.push_back(text_at(schema, "description"));
+  }
+  Table table;
+  table.add_column("parameter", std::move(names));
+  table.add_column("default", std::move(defaults));
+  table.add_column("range", std::move(ranges));
+  return described(std::move(table), "meaning", meanings, page);
+}
+
+}  // namespace
+
 Lines optimizer_view(const Json& optimizer, const Page& page) {
   const std::size_t width = page.width == 0 ? 120 : page.width;
   Lines out = {text_at(optimizer, "name") + ", revision " +
@@ -290,23 +314,16 @@ Lines optimizer_view(const Json& optimizer, const Page& page) {
     out.emplace_back("It has no parameters.");
     return out;
   }
-  std::vector<std::string> names;
-  std::vector<std::string> defaults;
-  std::vector<std::string> ranges;
-  std::vector<std::string> meanings;
-  for (const auto& [name, schema] : properties.items()) {
-    names.push_back(printable(name));
-    const std::string value = value_text(at(schema, "default"));
-    defaults.push_back(value.empty() ? "\"\"" : value);
-    ranges.push_back(range_text(schema));
-    meanings.push_back(text_at(schema, "description"));
+  const Lines always = fields_table(properties, page);
+  out.insert(out.end(), always.begin(), always.end());
+  for (const Json& condition : at(at(optimizer, "params_schema"), "allOf")) {
+    for (const auto& [name, wanted] : at(at(condition, "if"), "properties").items()) {
+      const std::string value = value_text(at(wanted, "const"));
+      out.insert(out.end(), {"", "With " + printable(name) + " = " + value + ":"});
+    }
+    const Lines table = fields_table(at(at(condition, "then"), "properties"), page);
+    out.insert(out.end(), table.begin(), table.end());
   }
-  Table table;
-  table.add_column("parameter", std::move(names));
-  table.add_column("default", std::move(defaults));
-  table.add_column("range", std::move(ranges));
-  const Lines body = described(std::move(table), "meaning", meanings, page);
-  out.insert(out.end(), body.begin(), body.end());
   return out;
 }
 

@@ -38,6 +38,9 @@ struct FieldInfo {
   double low = -std::numeric_limits<double>::infinity();  ///< numbers only; inclusive
   double high = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices = {};  ///< strings only; empty: any
+  /// Another field (a string) and the value of it with which this one exists; empty: always.  Of
+  /// such fields several may have one name.  Fields<P> knows nothing of them.
+  std::pair<std::string, std::string> only_with = {};
 };
 
 /// Checks the value against the field; converts an integer to a double where a double is wanted.

@@ -143,6 +143,30 @@ Point SearchSpace::sample(Rng& rng) const {
   return has_conditions_ ? repair(std::move(point)) : point;
 }
 
+Point SearchSpace::from_unit(std::span<const double> unit) const {
+  Point point(dimension());
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    const bool simplex = parameters_[p].type == ParameterType::simplex;
+    double sum = 0;
+    for (std::size_t i = offsets_[p]; i < offsets_[p] + widths_[p]; ++i) {
+      const Coordinate& c = coordinates_[i];
+      const double u = unit[i];
+      if (simplex) {
+        sum += point[i] = -std::log1p(-u);  // normalised exponentials are uniform
+      } else if (c.whole) {
+        point[i] = c.sampling_low + std::floor(u * (c.sampling_high - c.sampling_low + 1));
+      } else if (c.log_scale) {
+        point[i] = std::exp(std::log(c.sampling_low) +
+                            u * (std::log(c.sampling_high) - std::log(c.sampling_low)));
+      } else {
+        point[i] = c.sampling_low + u * (c.sampling_high - c.sampling_low);
+      }
+    }
+    for (std::size_t i = 0; simplex && sum > 0 && i < widths_[p]; ++i) point[offsets_[p] + i] /= sum;
+  }
+  return repair(std::move(point));
+}
+
 std::vector<double> SearchSpace::coefficients(std::size_t parameter, const Point& point) const {
   const std::size_t reference = parameters_[parameter].reference();
   const double* free = point.data() + offsets_[parameter];

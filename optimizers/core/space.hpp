@@ -40,6 +40,8 @@ class SearchSpace {
   /// First coordinate of parameter i.
   [[nodiscard]] std::size_t offset(std::size_t parameter) const { return offsets_[parameter]; }
 
+  /// Coordinates of parameter i.
+  [[nodiscard]] std::size_t width(std::size_t parameter) const { return widths_[parameter]; }
   /// Every parameter at the middle of its values.  Those that are not active stay there.
   [[nodiscard]] const Point& resting() const { return resting_; }
   /// Whether the parameter's condition, and those of the parameters it depends on, hold.
@@ -52,6 +54,10 @@ class SearchSpace {
   [[nodiscard]] Point repair(Point point) const;
   /// Uniform within the sampling box (log-uniform where the parameter says so), canonical.
   [[nodiscard]] Point sample(Rng& rng) const;
+
+  /// From the unit cube, one number in [0, 1) per coordinate, evenly over the sampling box where a
+  /// coordinate stands for itself; canonical.
+  [[nodiscard]] Point from_unit(std::span<const double> unit) const;
 
   /// All K coefficients of an affine parameter, in column order.
   [[nodiscard]] std::vector<double> coefficients(std::size_t parameter, const Point& point) const;

@@ -95,6 +95,17 @@ std::vector<Case> cases() {
   const auto outcome = [](std::size_t objectives) {
     return [objectives](const Candidate& candidate) { return rough(candidate, objectives); };
   };
+  // One per family of algorithms: how it asks, and what it keeps from one question to the next.
+  const auto pagmo = [&](const std::string& algorithm, std::size_t objectives, ParamValues params) {
+    params["algorithm"] = algorithm;
+    Case made{"pagmo_" + algorithm, optimizer_named("pagmo"), std::move(params),
+              problem({count, rate, x}, objectives, 40), outcome(objectives)};
+    made.problem.initial = {{2, 0.1, 0.5}};
+    return made;
+  };
+  const ParamValues twelve{{"population", std::int64_t{12}}};
+  const ParamValues colony{{"population", std::int64_t{12}}, {"ker", std::int64_t{8}}};
+  const ParamValues endless{{"population", std::int64_t{12}}, {"ftol", 0.0}, {"xtol", 0.0}};
   return {
       {"lcsc",
        optimizer_named("lcsc"),
@@ -111,6 +122,24 @@ std::vector<Case> cases() {
        {{"population", std::int64_t{12}}},
        problem({count, rate, x}, 2, 70),
        outcome(2)},
+      pagmo("moead", 2, {{"population", std::int64_t{12}}, {"neighbours", std::int64_t{5}}}),
+      pagmo("nspso", 2, twelve),
+      pagmo("maco", 2, colony),
+      pagmo("ihs", 2, twelve),
+      pagmo("gaco", 1, colony),
+      pagmo("pso_gen", 1, twelve),
+      pagmo("pso", 1, twelve),
+      pagmo("sade", 1, endless),
+      pagmo("cmaes", 1, endless),
+      pagmo("xnes", 1, endless),
+      pagmo("sga", 1, twelve),
+      pagmo("bee_colony", 1, twelve),
+      pagmo("gwo", 1, twelve),
+      pagmo("simulated_annealing", 1,
+            {{"population", std::int64_t{12}},
+             {"n_T_adj", std::int64_t{2}},
+             {"bin_size", std::int64_t{2}}}),
+      pagmo("mbh", 1, {{"population", std::int64_t{4}}, {"stop", std::int64_t{1000}}}),
       {"random", optimizer_named("random"), {}, problem({kind, rate, count}, 2, 60), outcome(2)},
   };
 }

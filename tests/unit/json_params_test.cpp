@@ -87,6 +87,24 @@ TEST(ParamsJson, SchemaDescribesEveryField) {
   EXPECT_EQ(properties["names"]["items"]["type"], "string");
 }
 
+TEST(ParamsJson, FieldsThatDependOnAnotherAreConditionsOfTheSchema) {
+  FieldInfo kind{"kind", "which", std::string("a")};
+  kind.choices = {"a", "b"};
+  FieldInfo of_a{"size", "for a", std::int64_t{1}};
+  of_a.only_with = {"kind", "a"};
+  FieldInfo of_b{"size", "for b", std::int64_t{2}};
+  of_b.only_with = {"kind", "b"};
+  const json schema = json_schema({kind, of_a, of_b});
+  EXPECT_EQ(schema["unevaluatedProperties"], false);
+  EXPECT_FALSE(schema.contains("additionalProperties"));
+  EXPECT_EQ(schema["properties"].size(), 1u);
+  EXPECT_EQ(schema["allOf"], document(R"([
+    {"if":{"properties":{"kind":{"const":"a"}}},
+     "then":{"properties":{"size":{"type":"integer","default":1,"description":"for a"}}}},
+    {"if":{"properties":{"kind":{"const":"b"}},"required":["kind"]},
+     "then":{"properties":{"size":{"type":"integer","default":2,"description":"for b"}}}}])"));
+}
+
 TEST(ParamsJson, SchemaReadsBackAsTheSameFields) {
   const json schema = json_schema(describe<JsonSampleParams>().infos());
   const auto fields = fields_from_json(schema["properties"], "/params");

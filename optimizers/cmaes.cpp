@@ -1,0 +1,646 @@
+#include "optimizers/cmaes.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "optimizers/cma_es.hpp"
+#include "optimizers/core/front.hpp"
+
+// The distribution lives in latent coordinates: the sampling box of the space is the unit cube,
+// logarithmic where the space says so.
+//
+// Bounds: a smooth map folds the real line into them, the identity but for a margin of 5 % on
+// either side (as pycma's BoundTransform).  See bench_search_bbob.py for what it costs where the
+// bounds do not matter (nothing).  Clamping plus a penalty keeps an optimum on the border from
+// being approached at the rate of the interior, and needs a weight; folding needs neither.
+//
+// Whole coordinates: rounded by repair(), with a least standard deviation by which a coordinate
+// that rests on a whole number is still left once in n generations' n samples (the margin of Hamano
+// et al., CMA-ES with margin, GECCO 2022, kept per coordinate in a scale outside the distribution,
+// as theirs).
+//
+// Several objectives: a fixed number of directions, each with a distribution of its own that
+// minimises an augmented Chebyshev scalarisation over the range of the present front; their samples
+// take turns. Against one distribution that changes its direction at each restart this gives a
+// spread front early, at any budget; against MO-CMA-ES it needs no hypervolume and no generations.
+// Restarts draw new directions and begin at the front's best point for them.
+
+namespace paretod {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// Stop criteria, as in pycma 4 and the tutorial (arXiv 1604.00772, section B.3).
+constexpr double tolerance_f = 1e-11;
+constexpr double tolerance_f_history = 1e-12;
+constexpr double tolerance_x = 1e-12;  // of the box
+constexpr double most_growth = 1e3;
+constexpr double most_condition = 1e14;
+
+constexpr double fold_margin = 0.05;
+constexpr std::size_t most_multiplier = 1024;
+constexpr int most_redraws = 20;
+constexpr double augmentation = 1e-3;
+constexpr std::uint32_t starts = 1, directions = 2;  // substreams
+
+/// One coordinate between the latent and the space's own scale.
+class Axis {
+ public:
+  explicit Axis(const Coordinate& c) : whole(c.whole), log_(c.log_scale) {
+    // Half a step on either side, so that every whole number owns an equal share.
+    const double wide = whole ? 0.5 : 0;
+    origin_ = scaled(c.sampling_low - wide);
+    width_ = scaled(c.sampling_high + wide) - origin_;
+    low_ = to_unit(scaled(c.low - wide));
+    high_ = to_unit(scaled(c.high + wide));
+    folds_ = !whole && width_ > 0 && std::isfinite(low_) && std::isfinite(high_);
+    margin_ = folds_ ? fold_margin * (high_ - low_) : 0;
+    step = whole && width_ > 0 ? 1 / width_ : 0;
+  }
+
+  [[nodiscard]] double value(double latent) const {
+    const double x = origin_ + width_ * (folds_ ? fold(latent) : latent);
+    return log_ ? std::exp(x) : x;
+  }
+  [[nodiscard]] double latent(double value) const {
+    const double u = to_unit(scaled(value));
+    if (!folds_) return u;
+    // Both margins are parabolas whose vertex is the bound.
+    if (u < low_ + margin_) {
+      return low_ - margin_ + 2 * std::sqrt(margin_ * std::max(0.0, u - low_));
+    }
+    if (u > high_ - margin_) {
+      return high_ + margin_ - 2 * std::sqrt(margin_ * std::max(0.0, high_ - u));
+    }
+    return u;
+  }
+  /// The latent nearest to home that means the same: every fold is a mirror of the first.
+  [[nodiscard]] double home(double latent) const {
+    if (whole)
+      return std::clamp(latent, low_ + step / 2, std::max(low_ + step / 2, high_ - step / 2));
+    return folds_ ? unfold(latent) : latent;
+  }
+
+  bool whole;
+  double step = 0;  ///< latent distance of neighbouring whole numbers
+
+ private:
+  [[nodiscard]] double scaled(double x) const { return log_ ? std::log(x) : x; }
+  [[nodiscard]] double to_unit(double x) const { return width_ > 0 ? (x - origin_) / width_ : 0.5; }
+  [[nodiscard]] double unfold(double u) const {
+    const double first = low_ - margin_, last = high_ + margin_;
+    if (u >= first && u <= last) return u;
+    const double length = last - first;
+    const double phase = std::fmod(u - first, 2 * length);
+    const double along = phase < 0 ? phase + 2 * length : phase;
+    return first + (along > length ? 2 * length - along : along);
+  }
+  [[nodiscard]] double fold(double latent) const {
+    const double u = unfold(latent);
+    const auto bend = [&](double beyond) { return beyond * beyond / (4 * margin_); };
+    if (u < low_ + margin_) return low_ + bend(u - (low_ - margin_));
+    if (u > high_ - margin_) return high_ - bend(high_ + margin_ - u);
+    return u;
+  }
+
+  bool log_;
+  bool folds_ = false;
+  double origin_ = 0, width_ = 0;
+  double low_ = 0, high_ = 1, margin_ = 0;
+};
+
+/// What ranks a trial: failures last, then by violation, then by value.
+struct Merit {
+  double violation = infinity;
+  double value = infinity;
+  bool operator<(const Merit& other) const {
+    return violation != other.violation ? violation < other.violation : value < other.value;
+  }
+};
+
+/// What the last generations brought, for the stop criteria.  Newest first.
+struct History {
+  std::deque<double> best, median;
+  std::size_t generations = 0;
+  std::size_t flat = 0;
+  std::size_t improved_at = 0;
+  Merit top = {};
+};
+
+struct Told {
+  std::vector<double> latent;
+  Trial trial;
+  bool stale;
+};
+
+/// One distribution with its restarts.
+struct Search {
+  std::vector<double> direction;  ///< weights of the objectives; of one: {1}
+  std::optional<CmaEs> core;      ///< none: to be started, or ended
+  std::vector<double> scale;      ///< latent units per unit of the core, for whole coordinates
+  std::vector<Told> told;         ///< since the last update
+  History history;
+  std::uint64_t epoch = 0;  ///< counts distributions, over all runs
+  std::uint64_t run_began = 0;
+  bool ended = false;
+
+  std::size_t base_population = 0;
+  std::size_t most_generations = 0;  ///< of this run
+  std::uint64_t trials = 0;          ///< told to this run
+  std::uint64_t small_trials = 0, large_trials = 0;
+  std::size_t runs = 0, small_runs = 0;
+  bool small = true;
+};
+
+struct Asked {
+  std::size_t search;
+  std::uint64_t epoch;
+  std::vector<double> latent;
+};
+
+double middle(std::vector<double> values) {
+  const auto half = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), half, values.end());
+  return *half;
+}
+
+class Cmaes {
+ public:
+  Cmaes(const SearchProblem& problem, const CmaesParams& params, Evaluations& evaluations)
+      : problem_(problem), params_(params), evaluations_(evaluations) {
+    const std::size_t n = problem.space.dimension();
+    for (const Coordinate& coordinate : problem.space.coordinates()) axes_.emplace_back(coordinate);
+    all_whole_ =
+        std::all_of(axes_.begin(), axes_.end(), [](const Axis& axis) { return axis.whole; });
+    covariance_ = params.covariance == "diagonal" || (params.covariance == "auto" && n > 200)
+                      ? CmaEs::Covariance::diagonal
+                      : CmaEs::Covariance::full;
+    const std::size_t objectives = problem.objectives.size();
+    const std::size_t count = objectives == 1         ? 1
+                              : params.directions > 0 ? static_cast<std::size_t>(params.directions)
+                                                      : 5 * objectives;
+    searches_.resize(count);
+    for (std::size_t s = 0; s < count; ++s) {
+      if (objectives == 2) {
+        const double share = (static_cast<double>(s) + 0.5) / static_cast<double>(count);
+        searches_[s].direction = {share, 1 - share};
+      } else {
+        searches_[s].direction = draw_direction();
+      }
+    }
+  }
+
+  Report run() {
+    for (const Trial& trial : problem_.known) learn(trial);
+    measure_initial();
+    std::size_t turn = 0;
+    while (true) {
+      while (evaluations_.slot_free() && !all_ended()) {
+        while (searches_[turn].ended) turn = (turn + 1) % searches_.size();
+        ask(turn);
+        turn = (turn + 1) % searches_.size();
+      }
+      if (evaluations_.in_flight() == 0) {
+        return {.stop_reason = evaluations_.remaining() == 0 ? "budget" : "converged",
+                .quantities = {},
+                .rows = {}};
+      }
+      receive(evaluations_.next());
+    }
+  }
+
+ private:
+  [[nodiscard]] bool all_ended() const {
+    return std::all_of(searches_.begin(), searches_.end(), [](const Search& s) { return s.ended; });
+  }
+
+  [[nodiscard]] Candidate candidate(Point point) const {
+    return {std::move(point), static_cast<std::uint64_t>(params_.fidelity)};
+  }
+
+  /// The start should know all of them, so slots that would wait for the last ones look around at
+  /// random instead.
+  void measure_initial() {
+    std::size_t submitted = 0;
+    std::size_t waiting = problem_.initial.size();
+    while (waiting > 0) {
+      while (evaluations_.slot_free()) {
+        Point point = submitted < problem_.initial.size() ? problem_.initial[submitted] : draw();
+        ++submitted;
+        evaluations_.submit(candidate(std::move(point)));
+      }
+      if (evaluations_.in_flight() == 0) return;
+      const Trial trial = evaluations_.next();
+      if (trial.number <= problem_.initial.size()) --waiting;
+      learn(trial);
+    }
+  }
+
+  Point draw() {
+    Rng rng(problem_.seed, ++drawn_);
+    return problem_.space.sample(rng);
+  }
+
+  std::vector<double> draw_direction() {
+    Rng rng(problem_.seed, ++directions_drawn_, directions);
+    std::vector<double> weights;
+    double sum = 0;
+    for (std::size_t k = 0; k < problem_.objectives.size(); ++k) {
+      weights.push_back(-std::log(1 - rng.uniform()) + 1e-9);
+      sum += weights.back();
+    }
+    for (double& weight : weights) weight /= sum;
+    return weights;
+  }
+
+  /// Every outcome moves the front; those that came before the first distribution, and the front of
+  /// several objectives, are where runs may start.
+  void learn(const Trial& trial) {
+    if (all_whole_) seen_.insert(trial.candidate.point);
+    const bool several = problem_.objectives.size() > 1;
+    if (several && trial.ok() && trial.violation() == 0 &&
+        front_.insert(landmarks_.size(), trial.objectives)) {
+      ideal_.resize(trial.objectives.size(), infinity);
+      for (std::size_t k = 0; k < ideal_.size(); ++k) {
+        ideal_[k] = std::min(ideal_[k], trial.objectives[k]);
+      }
+      landmarks_.push_back(trial.candidate.point);
+      range_known_ = false;
+    }
+    if (several || started_) return;
+    const Merit merit = merit_of(trial, searches_.front());
+    if (!(merit < best_merit_)) return;
+    best_merit_ = merit;
+    best_start_ = trial.candidate.point;
+  }
+
+  [[nodiscard]] double scalar(const std::vector<double>& objectives, const Search& search) {
+    if (objectives.size() == 1) return objectives[0];
+    if (!range_known_) {
+      range_.assign(ideal_.size(), 0);
+      for (std::size_t m = 0; m < front_.size(); ++m) {
+        for (std::size_t k = 0; k < ideal_.size(); ++k) {
+          range_[k] = std::max(range_[k], front_.objective(m, k) - ideal_[k]);
+        }
+      }
+      range_known_ = true;
+    }
+    double largest = -infinity;
+    double sum = 0;
+    for (std::size_t k = 0; k < objectives.size(); ++k) {
+      const double origin = ideal_.empty() ? 0 : ideal_[k];
+      const double width = range_.empty() || !(range_[k] > 0) ? 1 : range_[k];
+      const double term = search.direction[k] * (objectives[k] - origin) / width;
+      largest = std::max(largest, term);
+      sum += term;
+    }
+    return largest + augmentation * sum;
+  }
+
+  [[nodiscard]] Merit merit_of(const Trial& trial, const Search& search) {
+    if (!trial.ok()) return {};
+    const double violation = trial.violation();
+    return {violation, violation > 0 ? 0 : scalar(trial.objectives, search)};
+  }
+
+  void start(Search& search) {
+    Rng rng(problem_.seed, ++runs_, starts);
+    const std::size_t n = axes_.size();
+    const bool again = search.runs > 0;
+    if (!again) {
+      // Narrower generations than slots would only ever see results of an older distribution.
+      search.base_population =
+          params_.population > 0
+              ? static_cast<std::size_t>(params_.population)
+              : 4 + static_cast<std::size_t>(3 * std::log(static_cast<double>(n)));
+    }
+    const auto dim = static_cast<double>(n);
+    const auto base = static_cast<double>(search.base_population);
+    const double usual = 100 + 150 * (dim + 3) * (dim + 3) / std::sqrt(base);
+    double sigma = params_.sigma;
+    double population = base;
+    search.most_generations = static_cast<std::size_t>(usual);
+    search.small = true;
+    const auto multiplier = [&] {
+      const std::size_t doublings = std::min<std::size_t>(search.runs - search.small_runs, 60);
+      return std::min(static_cast<double>(most_multiplier),
+                      std::exp2(static_cast<double>(doublings)));
+    };
+    if (again && params_.restarts == "bipop" &&
+        search.small_trials < std::max<std::uint64_t>(1, search.large_trials)) {
+      // Hansen, Benchmarking a BI-population CMA-ES on the BBOB-2009 function testbed.
+      ++search.small_runs;
+      sigma *= std::pow(0.01, rng.uniform());
+      const double u = rng.uniform();
+      population = std::floor(base * std::pow(multiplier(), u * u));
+      search.most_generations = static_cast<std::size_t>(
+          std::min(usual, 0.5 * static_cast<double>(search.large_trials) / population));
+    } else if (again) {
+      search.small = false;
+      population = base * multiplier();
+    }
+
+    std::vector<double> mean(n);
+    std::optional<Point> origin;
+    if (problem_.objectives.size() > 1) {
+      if (again) search.direction = draw_direction();
+      if (!front_.empty()) origin = landmark(search);
+      if (again) sigma *= 0.2;
+    } else if (!again) {
+      origin = best_start_;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      const double u = rng.uniform(0.1, 0.9);
+      mean[i] = origin ? axes_[i].latent((*origin)[i]) : u;
+    }
+    if (!origin && has_simplex()) mean = latent_of(problem_.space.repair(point_of(mean)));
+    started_ = true;
+    search.core.emplace(std::move(mean), sigma, static_cast<std::size_t>(population), covariance_);
+    search.scale.assign(n, 1);
+    search.history = {};
+    search.told.clear();
+    search.trials = 0;
+    ++search.runs;
+    search.run_began = ++search.epoch;
+    settle(search);
+  }
+
+  [[nodiscard]] Point landmark(const Search& search) {
+    std::size_t best = 0;
+    double least = infinity;
+    for (std::size_t m = 0; m < front_.size(); ++m) {
+      const double value = scalar(front_.objectives(m), search);
+      if (value >= least) continue;
+      least = value;
+      best = m;
+    }
+    return landmarks_[front_.id(best)];
+  }
+
+  [[nodiscard]] bool has_simplex() const {
+    const auto& all = problem_.space.parameters();
+    return std::any_of(all.begin(), all.end(),
+                       [](const Parameter& p) { return p.type == ParameterType::simplex; });
+  }
+  [[nodiscard]] Point point_of(const std::vector<double>& latent) const {
+    Point point(latent.size());
+    for (std::size_t i = 0; i < point.size(); ++i) point[i] = axes_[i].value(latent[i]);
+    return point;
+  }
+  [[nodiscard]] std::vector<double> latent_of(const Point& point) const {
+    std::vector<double> latent(point.size());
+    for (std::size_t i = 0; i < point.size(); ++i) latent[i] = axes_[i].latent(point[i]);
+    return latent;
+  }
+
+  void ask(std::size_t s) {
+    Search& search = searches_[s];
+    if (!search.core) start(search);
+    Rng rng(problem_.seed, ++drawn_);
+    std::vector<double> latent;
+    Point point;
+    // Only spaces of whole numbers can draw the same point twice.
+    for (int redraw = 0; redraw <= (all_whole_ ? most_redraws : 0); ++redraw) {
+      latent = search.core->sample(rng);
+      for (std::size_t i = 0; i < latent.size(); ++i) latent[i] *= search.scale[i];
+      point = problem_.space.repair(point_of(latent));
+      if (!all_whole_ || seen_.insert(point).second) break;
+    }
+    const TrialNumber number = evaluations_.submit(candidate(std::move(point)));
+    asked_.emplace(number, Asked{s, search.epoch, std::move(latent)});
+  }
+
+  void receive(Trial trial) {
+    learn(trial);
+    const auto found = asked_.find(trial.number);
+    if (found == asked_.end()) return;  // drawn while the initial points were measured
+    Asked asked = std::move(found->second);
+    asked_.erase(found);
+    Search& search = searches_[asked.search];
+    // An earlier run's result says nothing about this run's distribution.
+    if (!search.core || asked.epoch < search.run_began) return;
+    ++search.trials;
+    search.told.push_back({std::move(asked.latent), std::move(trial), asked.epoch < search.epoch});
+    if (search.told.size() == search.core->population()) update(search);
+  }
+
+  void update(Search& search) {
+    std::vector<Merit> merits;
+    for (const Told& told : search.told) merits.push_back(merit_of(told.trial, search));
+    std::vector<Merit> sorted = merits;
+    std::sort(sorted.begin(), sorted.end());
+    std::vector<CmaEs::Scored> generation;
+    for (std::size_t i = 0; i < merits.size(); ++i) {
+      // The core wants one number: the rank.
+      const auto place = std::lower_bound(sorted.begin(), sorted.end(), merits[i]);
+      std::vector<double>& x = search.told[i].latent;
+      for (std::size_t d = 0; d < x.size(); ++d) x[d] /= search.scale[d];
+      generation.push_back(
+          {std::move(x), static_cast<double>(place - sorted.begin()), search.told[i].stale});
+    }
+    search.told.clear();
+    search.core->update(std::move(generation));
+    ++search.epoch;
+    settle(search);
+    if (!finished(search, sorted)) return;
+    (search.small ? search.small_trials : search.large_trials) += search.trials;
+    search.core.reset();
+    search.ended = params_.restarts == "none";
+  }
+
+  /// Keeps the mean where points mean what they seem, and whole coordinates from freezing.
+  void settle(Search& search) {
+    CmaEs& core = *search.core;
+    const std::size_t n = axes_.size();
+    std::vector<double> mean = core.mean();
+    for (std::size_t i = 0; i < n; ++i) mean[i] = axes_[i].home(mean[i] * search.scale[i]);
+    if (has_simplex()) {
+      const Point repaired = problem_.space.repair(point_of(mean));
+      const auto& parameters = problem_.space.parameters();
+      for (std::size_t p = 0; p < parameters.size(); ++p) {
+        if (parameters[p].type != ParameterType::simplex) continue;
+        for (std::size_t i = problem_.space.offset(p), k = 0; k < parameters[p].size; ++i, ++k) {
+          mean[i] = axes_[i].latent(repaired[i]);
+        }
+      }
+    }
+    const double rare = 1 / (static_cast<double>(n) * static_cast<double>(core.population()));
+    const double reach = normal_quantile(1 - rare / 2);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (axes_[i].whole) {
+        const double least = axes_[i].step / 2 / reach;
+        const double deviation = core.deviation(i) * search.scale[i];
+        if (deviation < least && deviation > 0) search.scale[i] *= least / deviation;
+      }
+      mean[i] /= search.scale[i];
+    }
+    core.set_mean(std::move(mean));
+  }
+
+  [[nodiscard]] bool finished(Search& search, const std::vector<Merit>& sorted) const {
+    const CmaEs& core = *search.core;
+    History& history = search.history;
+    const auto n = static_cast<double>(axes_.size());
+    const std::size_t population = core.population();
+    const auto lambda = static_cast<double>(population);
+    const auto value = [](const Merit& merit) {
+      return merit.violation > 0 ? infinity : merit.value;
+    };
+    ++history.generations;
+    history.best.push_front(value(sorted.front()));
+    history.median.push_front(value(sorted[population / 2]));
+    if (sorted.front() < history.top) {
+      history.top = sorted.front();
+      history.improved_at = history.generations;
+    }
+    const double patience = std::floor(100 + 100 * n * std::sqrt(n) / lambda);
+    const auto most = static_cast<std::size_t>(20000 + 2 * patience);
+    if (history.best.size() > most) {
+      history.best.pop_back();
+      history.median.pop_back();
+    }
+    if (history.generations >= search.most_generations) return true;
+
+    // Differences with infinity are infinite or not a number, and stop nothing.
+    const auto recent =
+        std::min(history.best.size(), static_cast<std::size_t>(10 + std::ceil(30 * n / lambda)));
+    const auto [low, high] = std::minmax_element(
+        history.best.begin(), history.best.begin() + static_cast<std::ptrdiff_t>(recent));
+    if (history.generations > 9) {
+      if (*high - *low < tolerance_f_history) return true;
+      if (*high - *low < tolerance_f &&
+          value(sorted.back()) - value(sorted.front()) < tolerance_f) {
+        return true;
+      }
+    }
+    history.flat = sorted.front() < sorted[3 * population / 4] ? 0 : history.flat + 1;
+    if (history.flat > 1 && history.generations > 9 && !(*low < *high)) return true;
+
+    double widest = 0;
+    for (std::size_t i = 0; i < axes_.size(); ++i) {
+      if (axes_[i].whole) continue;
+      widest = std::max({widest, core.deviation(i), std::abs(core.drift(i))});
+    }
+    if (!all_whole_ && widest < tolerance_x) return true;
+    if (widest > most_growth * params_.sigma) return true;
+    if (core.axis_ratio() > std::sqrt(most_condition) || core.exhausted()) return true;
+    return stagnates(history, n, lambda, patience);
+  }
+
+  /// Neither the best nor the median generation gets better, old against new half of a window.
+  [[nodiscard]] static bool stagnates(const History& history, double n, double lambda,
+                                      double patience) {
+    const auto since = static_cast<double>(history.generations - history.improved_at);
+    const auto length = static_cast<std::ptrdiff_t>(
+        std::max(0.3 * static_cast<double>(history.best.size()) / 2, patience / 2));
+    if (static_cast<double>(history.generations) <= n * (5 + 100 / lambda) ||
+        since <= patience / 2 || history.best.size() <= 100 ||
+        2 * length >= static_cast<std::ptrdiff_t>(history.best.size())) {
+      return false;
+    }
+    const auto falls = [&](const std::deque<double>& values) {
+      return middle({values.begin(), values.begin() + length}) <
+             middle({values.begin() + length, values.begin() + 2 * length});
+    };
+    return !falls(history.median) && !falls(history.best);
+  }
+
+  const SearchProblem& problem_;
+  const CmaesParams& params_;
+  Evaluations& evaluations_;
+  std::vector<Axis> axes_;
+  bool all_whole_ = false;
+  CmaEs::Covariance covariance_ = CmaEs::Covariance::full;
+  std::vector<Search> searches_;
+  std::map<TrialNumber, Asked> asked_;
+  std::set<Point> seen_;  // spaces of whole numbers only
+  std::uint64_t drawn_ = 0, runs_ = 0, directions_drawn_ = 0;
+
+  bool started_ = false;
+  Merit best_merit_;
+  std::optional<Point> best_start_;
+
+  ParetoArchive front_;           // several objectives only; ids are places in landmarks_
+  std::vector<Point> landmarks_;  // points that were on the front when they came
+  std::vector<double> ideal_, range_;
+  bool range_known_ = false;
+};
+
+Problems check_cmaes(const SearchProblem& problem, const CmaesParams& params) {
+  Problems problems;
+  if (params.population > 0 && params.population < 4) {
+    problems.push_back({"/optimizer/params/population", "must be 0 or at least 4"});
+  }
+  if (params.directions > 0 && problem.objectives.size() == 1) {
+    problems.push_back({"/optimizer/params/directions", "is for several objectives; there is one"});
+  }
+  const std::vector<Parameter>& parameters = problem.space.parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const std::string at = "/space/" + std::to_string(i);
+    switch (parameters[i].type) {
+      case ParameterType::categorical:
+      case ParameterType::subset:
+      case ParameterType::permutation:
+      case ParameterType::schedule:
+        problems.push_back({at, "cmaes searches along ordered axes and cannot use a " +
+                                    std::string(name_of(parameters[i].type)) +
+                                    " parameter; nsga2 can"});
+        break;
+      default:
+        break;
+    }
+    if (parameters[i].when) {
+      problems.push_back({at + "/when",
+                          "cmaes needs every parameter in every point and cannot use "
+                          "conditions; nsga2 can"});
+    }
+  }
+  return problems;
+}
+
+Report run_cmaes(const SearchProblem& problem, const CmaesParams& params,
+                 Evaluations& evaluations) {
+  return Cmaes(problem, params, evaluations).run();
+}
+
+}  // namespace
+
+template <>
+Fields<CmaesParams> describe() {
+  using P = CmaesParams;
+  return Fields<P>()
+      .add("population", &P::population, "points per generation; 0: 4 + 3 ln n", 0, 100000)
+      .add("sigma", &P::sigma, "standard deviation of the first steps, relative to the box", 1e-9,
+           10)
+      .add("restarts", &P::restarts,
+           "after a run has converged: end, restart with twice the population (ipop), or also with "
+           "small ones in between (bipop)",
+           {"none", "ipop", "bipop"})
+      .add("covariance", &P::covariance,
+           "what is learnt about dependent coordinates; auto: diagonal above 200 of them",
+           {"full", "diagonal", "auto"})
+      .add("directions", &P::directions,
+           "several objectives: trade-offs searched side by side; 0: five per objective", 0, 1000)
+      .add("fidelity", &P::fidelity, "how much each trial evaluates; 0: the evaluator's default", 0,
+           1e15);
+}
+
+Optimizer cmaes_optimizer() {
+  return make_optimizer<CmaesParams>(
+      "cmaes", 1,
+      "CMA-ES with restarts, without generations to wait for; best for continuous spaces and one "
+      "objective.",
+      "Hansen, The CMA evolution strategy: a tutorial, arXiv 1604.00772; BIPOP: Hansen, GECCO "
+      "2009; "
+      "separable: Ros and Hansen, PPSN 2008",
+      check_cmaes, run_cmaes);
+}
+
+}  // namespace paretod

@@ -1,0 +1,203 @@
+#include "optimizers/steady_state.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "optimizers/sobol_sequence.hpp"
+
+namespace paretod {
+namespace {
+
+class SteadyState {
+ public:
+  SteadyState(const SearchProblem& problem, const SteadyStateSettings& settings,
+              Survival& survival, Evaluations& evaluations)
+      : problem_(problem),
+        settings_(settings),
+        survival_(survival),
+        evaluations_(evaluations),
+        variation_(problem.space, settings.rates),
+        population_(problem.noise.active() ? normal_quantile(problem.noise.confidence) : 0) {
+    if (problem.space.dimension() <= SobolSequence::most_dimensions) {
+      sequence_ = std::make_unique<SobolSequence>(problem.space.dimension(), problem.seed);
+    }
+    for (const Trial& trial : problem.known) {
+      if (!tried_.insert(hash_of(trial.candidate.point)).second) continue;
+      ++started_;
+      take_in(trial);
+    }
+  }
+
+  Report run() {
+    while (true) {
+      while (evaluations_.slot_free()) {
+        const auto candidate = next_candidate();
+        if (!candidate) break;
+        const TrialNumber number = evaluations_.submit(*candidate);
+        if (candidate->replicate > 0) repeating_.emplace(number, repeated_);
+      }
+      if (evaluations_.in_flight() == 0) {
+        const bool spent = evaluations_.remaining() == 0;
+        return {.stop_reason = spent ? "budget" : "every point of the space was tried",
+                .quantities = {},
+                .rows = {}};
+      }
+      const Trial trial = evaluations_.next();
+      if (const auto repeated = repeating_.find(trial.number); repeated != repeating_.end()) {
+        const TrialNumber first = repeated->second;
+        repeating_.erase(repeated);
+        take_in_replicate(first, trial);
+      } else {
+        take_in(trial);
+      }
+    }
+  }
+
+ private:
+  // ---- asking ----------------------------------------------------------------------------------
+
+  /// Nothing when the space holds no point that was not tried.
+  std::optional<Candidate> next_candidate() {
+    Rng rng(problem_.seed, ++draws_);
+    if (next_initial_ < problem_.initial.size()) {
+      ++started_;
+      const Point& point = problem_.initial[next_initial_++];
+      tried_.insert(hash_of(point));
+      return candidate(point);
+    }
+    const bool breeding = population_.size() >= 2 && started_ >= settings_.population;
+    if (breeding && problem_.noise.active() && rng.bernoulli(settings_.replicate_share)) {
+      if (auto repeat = next_replicate()) return repeat;
+    }
+    // A finite space fills up: mutation alone will not find the last free points.
+    for (int attempt = 0; attempt < 200; ++attempt) {
+      Point point = breeding && attempt < 50 ? child(rng) : fresh(rng);
+      if (!tried_.insert(hash_of(point)).second) continue;
+      ++started_;
+      return candidate(std::move(point));
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] Candidate candidate(Point point) const {
+    return {std::move(point), settings_.fidelity, 0, {}};
+  }
+
+  Point fresh(Rng& rng) {
+    const bool first = started_ < settings_.population;
+    return first && sequence_ ? problem_.space.from_unit(sequence_->next())
+                              : problem_.space.sample(rng);
+  }
+
+  Point child(Rng& rng) const {
+    const std::size_t a = parent(rng);
+    std::size_t b = parent(rng);
+    if (a == b) b = (a + 1 + rng.below(population_.size() - 1)) % population_.size();
+    return variation_.child(population_[a].point, population_[b].point, rng);
+  }
+
+  /// Binary tournament by rank, then by what the survival prefers.
+  std::size_t parent(Rng& rng) const {
+    const std::size_t a = rng.below(population_.size());
+    const std::size_t b = rng.below(population_.size());
+    if (population_.rank(a) != population_.rank(b)) {
+      return population_.rank(a) < population_.rank(b) ? a : b;
+    }
+    return survival_.prefers(b, a) ? b : a;
+  }
+
+  /// The member of the front that was evaluated least often, the oldest first.
+  std::optional<Candidate> next_replicate() {
+    const Member* least = nullptr;
+    std::uint64_t fewest = problem_.noise.replicates;
+    for (std::size_t i = 0; i < population_.size(); ++i) {
+      const Member& member = population_[i];
+      if (population_.rank(i) > 0 || member.violation > 0) continue;
+      const std::uint64_t asked = replicates_asked_[member.trial];
+      if (asked + 1 >= fewest && !(asked + 1 == fewest && least && member.trial < least->trial)) {
+        continue;
+      }
+      fewest = asked + 1;
+      least = &member;
+    }
+    if (least == nullptr) return std::nullopt;
+    Candidate repeat = candidate(least->point);
+    repeat.replicate = ++replicates_asked_[least->trial];
+    repeated_ = least->trial;
+    return repeat;
+  }
+
+  // ---- being told ------------------------------------------------------------------------------
+
+  void take_in(const Trial& trial) {
+    if (!trial.ok()) return;
+    Member member{trial.candidate.point, trial.objectives, {}, trial.violation(), trial.number};
+    member.variances = variances_of(trial);
+    if (problem_.noise.active()) member.replicates = {trial.objectives};
+    population_.add(std::move(member));
+    if (population_.size() <= settings_.population) return;
+    const std::size_t i = survival_.worst(population_);
+    population_.remove(i);
+    survival_.removed(i);
+  }
+
+  static std::vector<double> variances_of(const Trial& trial) {
+    std::vector<double> variances;
+    for (const double error : trial.standard_errors) {
+      variances.push_back(error > 0 ? error * error : 0);
+    }
+    return variances;
+  }
+
+  void take_in_replicate(TrialNumber first, const Trial& trial) {
+    if (!trial.ok()) return;
+    for (std::size_t i = 0; i < population_.size(); ++i) {
+      if (population_[i].trial != first) continue;
+      Member member = population_[i];
+      member.replicates.push_back(trial.objectives);
+      member.violation = std::max(member.violation, trial.violation());
+      const auto count = static_cast<double>(member.replicates.size());
+      for (std::size_t k = 0; k < member.objectives.size(); ++k) {
+        double sum = 0;
+        for (const auto& y : member.replicates) sum += y[k];
+        member.objectives[k] = sum / count;
+        double squares = 0;
+        for (const auto& y : member.replicates) {
+          squares += (y[k] - member.objectives[k]) * (y[k] - member.objectives[k]);
+        }
+        member.variances[k] = squares / (count - 1) / count;
+      }
+      population_.replace(i, std::move(member));
+      return;
+    }
+  }
+
+  const SearchProblem& problem_;
+  const SteadyStateSettings& settings_;
+  Survival& survival_;
+  Evaluations& evaluations_;
+  const Variation variation_;
+  std::unique_ptr<SobolSequence> sequence_;
+  RankedPopulation population_;
+  std::unordered_set<std::uint64_t> tried_;  ///< hashes of points; never iterated
+  std::unordered_map<TrialNumber, std::uint64_t> replicates_asked_;  ///< by first trial
+  std::unordered_map<TrialNumber, TrialNumber> repeating_;  ///< in flight: which trial they repeat
+  std::size_t next_initial_ = 0;
+  std::size_t started_ = 0;  ///< points tried, imported ones included
+  TrialNumber repeated_ = 0;  ///< what the replicate that is being submitted repeats
+  std::uint64_t draws_ = 0;
+};
+
+}  // namespace
+
+Report run_steady_state(const SearchProblem& problem, const SteadyStateSettings& settings,
+                        Survival& survival, Evaluations& evaluations) {
+  return SteadyState(problem, settings, survival, evaluations).run();
+}
+
+}  // namespace paretod
