@@ -193,7 +193,8 @@ class Parser {
       return invalid(name + " needs a value: " + name + " " + std::string(option->value));
     }
     if (auto error = check_value(*option, value)) return error;
-    arguments_.options[std::string(option->name)] = std::move(value);
+    if (!option->repeatable) arguments_.options.erase(std::string(option->name));
+    arguments_.options.emplace(option->name, std::move(value));
     return {};
   }
 
@@ -270,9 +271,37 @@ const std::vector<Verb>& verbs() {
       {"watch", "JOB", "follow a job to its end and show the result", {}},
       {"front",
        "JOB",
-       "show the Pareto front, or the best point",
-       {{"--limit", Kind::count, "N", "at most so many points; a table shows 20 unless told"},
-        {"--format", Kind::text, "FORMAT", "table, json or csv", "", {"table", "json", "csv"}}}},
+       "show the Pareto front, or the best point, and choose among its points",
+       {{"--preference", Kind::text, "WEIGHTS",
+         "choose by weights per objective: fd=0.7,time=0.3 (objectives are scaled to the front's "
+         "range; what is not named weighs nothing)"},
+        {"--method",
+         Kind::text,
+         "METHOD",
+         "how a preference chooses: chebyshev (the default) or weighted_sum",
+         "",
+         {"chebyshev", "weighted_sum"}},
+        {"--reference-point", Kind::text, "VALUES",
+         "choose the point that reaches these values best: fd=0.4,time=2"},
+        {"--knee", Kind::flag, "",
+         "choose the point farthest below the line between the ends of the front"},
+        {.name = "--where",
+         .kind = Kind::text,
+         .value = "CONSTRAINT",
+         .meaning = "only points that meet it: 'acc>=0.8'; may be repeated",
+         .repeatable = true},
+        {"--at", Kind::count, "TRIAL", "the front as of the moment this trial was told"},
+        {"--confidence", Kind::text, "P",
+         "also list the points that nothing dominates with this confidence: 0.95"},
+        {"--limit", Kind::count, "N", "at most so many points; a table shows 20 unless told"},
+        {"--format", Kind::text, "FORMAT", "table, json or csv", "", {"table", "json", "csv"}},
+        {"--csv", Kind::flag, "", "the same as --format csv"}},
+       true,
+       "  paretod front last --preference fd=0.7,time=0.3 --method weighted_sum\n"
+       "  paretod front last --reference-point fd=0.4,time=2\n"
+       "  paretod front last --knee --where 'acc>=0.8' --where 'time<2'\n"
+       "  paretod front last --at 500 --limit 5\n"
+       "  paretod front last --confidence 0.95 --csv\n"},
       {"trials",
        "JOB",
        "list the trials of a job",
@@ -319,6 +348,13 @@ std::optional<std::string> Arguments::text(std::string_view option) const {
   return found->second;
 }
 
+std::vector<std::string> Arguments::texts(std::string_view option) const {
+  std::vector<std::string> values;
+  const auto [first, last] = options.equal_range(option);
+  for (auto it = first; it != last; ++it) values.push_back(it->second);
+  return values;
+}
+
 std::optional<std::uint64_t> Arguments::count(std::string_view option) const {
   const auto value = text(option);
   return value ? to_count(*value) : std::nullopt;
@@ -348,7 +384,10 @@ std::string help_of(const Verb& verb) {
   if (!verb.operand.empty()) usage += " " + std::string(verb.operand);
   std::string summary(verb.summary);
   summary[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(summary[0])));
-  return usage + " [OPTIONS]\n\n" + summary + ".\n\nOptions:\n" + help_of(options_of(&verb));
+  std::string text =
+      usage + " [OPTIONS]\n\n" + summary + ".\n\nOptions:\n" + help_of(options_of(&verb));
+  if (!verb.examples.empty()) text += "\nExamples:\n" + std::string(verb.examples);
+  return text;
 }
 
 }  // namespace paretod::cli

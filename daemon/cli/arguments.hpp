@@ -21,6 +21,7 @@ struct Option {
   std::string_view meaning;
   std::string_view short_name = {};            ///< "-o"
   std::vector<std::string_view> choices = {};  ///< text only; empty: any
+  bool repeatable = false;                     ///< text only
 };
 
 struct Verb {
@@ -28,7 +29,8 @@ struct Verb {
   std::string_view operand;  ///< "" when it takes none; "[NAME]" when it may be left out
   std::string_view summary;
   std::vector<Option> options;
-  bool talks_to_daemon = true;  ///< takes the common options too
+  bool talks_to_daemon = true;     ///< takes the common options too
+  std::string_view examples = {};  ///< lines for the end of its help
 };
 
 const std::vector<Verb>& verbs();
@@ -39,10 +41,13 @@ struct Arguments {
   bool help = false;
   bool version = false;
   std::string operand;
-  std::map<std::string, std::string, std::less<>> options;
+  std::multimap<std::string, std::string, std::less<>> options;
 
   [[nodiscard]] bool has(std::string_view option) const;
+  /// The last one given.
   [[nodiscard]] std::optional<std::string> text(std::string_view option) const;
+  /// All that were given, in order.
+  [[nodiscard]] std::vector<std::string> texts(std::string_view option) const;
   [[nodiscard]] std::optional<std::uint64_t> count(std::string_view option) const;
 };
 

@@ -88,22 +88,44 @@ int submit(const Session& session, const std::string&) {
   return watch ? watch_job(session, id) : exit_ok;
 }
 
+/// What is asked of the front, as the daemon reads it; it also says what is wrong with it.
+std::string front_question(const Arguments& arguments) {
+  std::string query;
+  for (const auto& [option, field] : std::array<std::pair<std::string_view, std::string_view>, 5>{{
+           {"--preference", "preference"},
+           {"--method", "method"},
+           {"--reference-point", "reference_point"},
+           {"--where", "where"},
+           {"--confidence", "confidence"},
+       }}) {
+    for (const std::string& value : arguments.texts(option)) {
+      query += "&" + std::string(field) + "=" + url_escape(value);
+    }
+  }
+  if (const auto trial = arguments.count("--at")) query += "&at=" + std::to_string(*trial);
+  if (arguments.has("--knee")) query += "&knee=true";
+  return query;
+}
+
 int front(const Session& session, const std::string& job) {
-  const std::string format =
-      session.json() ? "json" : session.arguments.text("--format").value_or("table");
+  std::string format = session.arguments.text("--format").value_or("table");
+  if (session.arguments.has("--csv")) format = "csv";
+  if (session.json()) format = "json";
+  const std::string question = front_question(session.arguments);
   const auto limit = session.arguments.count("--limit");
   const std::uint64_t asked = limit == 0 ? max_front_points : limit.value_or(default_front_points);
   if (format != "table") {
     const auto reply = session.api.get(job_path(
-        job,
-        "/front?format=" + format + "&limit=" + std::to_string(std::min(asked, max_front_points))));
+        job, "/front?format=" + format +
+                 "&limit=" + std::to_string(std::min(asked, max_front_points)) + question));
     if (!reply) return fail(session.console, reply.error());
     print_document(session.console.out, reply->body);
     return exit_ok;
   }
   // More than the rows of the table, for the picture.
   const std::uint64_t points = std::clamp(asked, default_front_points, max_front_points);
-  const auto reply = session.api.get_json(job_path(job, "/front?limit=" + std::to_string(points)));
+  const auto reply =
+      session.api.get_json(job_path(job, "/front?limit=" + std::to_string(points) + question));
   if (!reply) return fail(session.console, reply.error());
   print(session.console.out,
         front_view(*reply, limit.value_or(default_front_rows), session.page()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "daemon/cli/scatter_plot.hpp"
 #include "daemon/cli/table.hpp"
@@ -149,7 +150,12 @@ Lines picture(const Json& front, std::size_t width) {
     if (x && y) points.push_back({*x, *y, marked});
   };
   for (const Json& point : at(front, "points")) add(at(point, "objectives"), "value", false);
-  add(at(at(front, "recommended"), "estimates"), "mean", true);
+  const Json& chosen = at(front, "chosen");
+  if (chosen.is_object()) {
+    add(at(chosen, "objectives"), "value", true);
+  } else {
+    add(at(at(front, "recommended"), "estimates"), "mean", true);
+  }
   return scatter_plot(points, names[0], names[1], width, plot_height);
 }
 
@@ -170,7 +176,17 @@ std::string front_heading(const Json& front, std::size_t points) {
   const std::string status = text_at(front, "status");
   if (!status.empty()) text += " (" + status + ")";
   text += single ? ": best point" : ": front of " + plural(points, "point");
-  return text + " after " + plural(count_at(front, "trials"), "trial");
+  text += " after " + plural(count_at(front, "trials"), "trial");
+  if (at(front, "at").is_number()) text += ", as of trial " + std::to_string(count_at(front, "at"));
+  const Json& where = at(front, "where");
+  if (!where.is_object() || !at(where, "constraints").is_array()) return text;
+  text += "; " + std::to_string(count_at(where, "satisfied")) + " with ";
+  bool first = true;
+  for (const Json& constraint : at(where, "constraints")) {
+    if (!std::exchange(first, false)) text += ", ";
+    if (constraint.is_string()) text += printable(constraint.get_ref<const std::string&>());
+  }
+  return text;
 }
 
 std::string recommended_line(const Json& recommended) {
@@ -184,6 +200,61 @@ std::string recommended_line(const Json& recommended) {
     }
   }
   return text;
+}
+
+/// The chosen point and why, then what may be said beside the table.
+Lines answer_lines(const Json& front, std::size_t width) {
+  Lines out;
+  const std::size_t columns = width == 0 ? 100 : width;
+  const auto add_text = [&](const std::string& text) {
+    for (std::string& line : wrap(text, columns)) out.push_back(std::move(line));
+  };
+  const Json& chosen = at(front, "chosen");
+  if (chosen.is_object()) {
+    std::string text = "chosen: trial " + std::to_string(count_at(chosen, "trial"));
+    for (const std::string& name : names_of(at(front, "objectives"))) {
+      const Json& entry = at(at(chosen, "objectives"), name);
+      const auto measured = measured_at(entry, "value");
+      if (!measured) continue;
+      text += ", " + name + " " + format_measured(*measured);
+      const auto replicates = count_at(entry, "replicates");
+      if (replicates > 1) text += " (" + std::to_string(replicates) + " replicates)";
+    }
+    out.push_back(std::move(text));
+    out.push_back(cut("        " + candidate_text(at(chosen, "candidate")), columns));
+    add_text(text_at(at(chosen, "why"), "sentence"));
+    out.emplace_back();
+  }
+  const std::string message = text_at(front, "message");
+  if (!message.empty()) {
+    add_text(message);
+    out.emplace_back();
+  }
+  return out;
+}
+
+Lines plausible_lines(const Json& front, std::size_t limit, std::size_t width) {
+  const Json& plausible = at(front, "plausible");
+  if (!plausible.is_object()) return {};
+  const std::string percent =
+      format_number(100 * number_at(plausible, "confidence").value_or(0)) + "%";
+  const std::size_t count = count_at(plausible, "count");
+  if (count == 0) {
+    return {"", "every other point is dominated with a confidence of " + percent};
+  }
+  std::vector<const Json*> points;
+  if (at(plausible, "points").is_array()) {
+    for (const Json& point : at(plausible, "points")) points.push_back(&point);
+  }
+  const auto shown = spread(points, limit);
+  Lines out = {
+      "", plural(count, "more point") + " that nothing dominates with a confidence of " + percent +
+              (shown.size() < count ? ", of which " + std::to_string(shown.size()) + " are shown"
+                                    : "") +
+              ":"};
+  const Lines body = front_table(shown, at(front, "objectives")).lines(width);
+  out.insert(out.end(), body.begin(), body.end());
+  return out;
 }
 
 /// "9.2% lower in fd" or "not clearly different in fd" (within two standard errors).
@@ -255,11 +326,19 @@ Lines front_view(const Json& front, std::size_t limit, const Page& page) {
   const auto points = sorted_points(front);
   const auto size = std::max<std::size_t>(points.size(), count_at(front, "front_size"));
   Lines out = {front_heading(front, size)};
-  if (points.empty()) {
+  if (size == 0) {
     out[0] = text_at(front, "job") + ": nothing measured yet";
     return out;
   }
   out.emplace_back();
+  const Lines answer = answer_lines(front, page.width);
+  out.insert(out.end(), answer.begin(), answer.end());
+  const Lines plausible = plausible_lines(front, limit, page.width);
+  if (points.empty()) {
+    out.insert(out.end(), plausible.begin(), plausible.end());
+    if (out.back().empty()) out.pop_back();
+    return out;
+  }
   const auto shown = spread(points, limit);
   const Table table = front_table(shown, objectives);
   const bool draw = page.picture && objectives.size() == 2 && points.size() > 1;
@@ -276,10 +355,13 @@ Lines front_view(const Json& front, std::size_t limit, const Page& page) {
       out.insert(out.end(), plot.begin(), plot.end());
     }
   }
-  if (shown.size() < size) {
-    out.push_back("(" + std::to_string(shown.size()) + " of " + format_count(size) +
+  const Json& where = at(front, "where");
+  const std::size_t allowed = where.is_object() ? count_at(where, "satisfied") : size;
+  if (shown.size() < allowed) {
+    out.push_back("(" + std::to_string(shown.size()) + " of " + format_count(allowed) +
                   " points, spread evenly; --limit 0 shows all)");
   }
+  out.insert(out.end(), plausible.begin(), plausible.end());
   if (at(front, "recommended").is_object()) {
     out.emplace_back();
     out.push_back(recommended_line(at(front, "recommended")));

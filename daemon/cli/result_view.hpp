@@ -26,8 +26,9 @@ std::optional<Measured> measured_at(const Json& estimate, std::string_view key);
 /// "lr=0.003 layers=4", long vectors as "42 coefficients, -0.33..0.57".
 std::string candidate_text(const Json& candidate);
 
-/// A reply of /front: a table of at most `limit` points, spread evenly over the front (0: all),
-/// and for two objectives the picture, beside the table where there is room.
+/// A reply of /front: the chosen point and why, if there is one; a table of at most `limit` points,
+/// spread evenly over the front (0: all), and for two objectives the picture, beside the table
+/// where there is room.
 Lines front_view(const Json& front, std::size_t limit, const Page& page);
 
 /// A job's report: a row per named point, each quantity and its difference to the first row, and

@@ -96,9 +96,8 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   told_order_.push_back(told.number);
   ++counts_[static_cast<std::size_t>(told.outcome.status)];
   evaluation_seconds_ += told.outcome.seconds;
-  if (told.outcome.status == TrialStatus::ok) {
-    measure(told.number, record.candidate, told.outcome);
-  }
+  const bool ok = told.outcome.status == TrialStatus::ok;
+  told_points_.push_back(ok ? measure(told.number, record.candidate, told.outcome) : no_point);
   return {};
 }
 
@@ -120,7 +119,8 @@ std::vector<double> JobState::minimised(const std::vector<double>& values) const
   return y;
 }
 
-void JobState::measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome) {
+std::uint32_t JobState::measure(TrialNumber number, const Candidate& candidate,
+                                const Outcome& outcome) {
   const std::uint64_t hash = hash_of(candidate.point, candidate.fidelity);
   const bool feasible = violation_of(outcome.constraints) <= 0;
   const auto [first, last] = measured_by_hash_.equal_range(hash);
@@ -135,7 +135,7 @@ void JobState::measure(TrialNumber number, const Candidate& candidate, const Out
     measured_.push_back(std::move(point));
     measured_by_hash_.emplace(hash, index);
     if (!archive_stale_ && insert_in_front(index)) ++front_version_;
-    return;
+    return index;
   }
   // Welford's update.
   MeasuredPoint& point = measured_[same->second];
@@ -146,7 +146,7 @@ void JobState::measure(TrialNumber number, const Candidate& candidate, const Out
     point.mean[i] += delta / point.replicates;
     point.squares[i] += delta * (outcome.objectives[i].value - point.mean[i]);
   }
-  if (archive_stale_) return;
+  if (archive_stale_) return same->second;
   // A member whose mean moves may leave the front and let others back on: the archive is rebuilt
   // when it is next asked for.
   if (archive_.contains(same->second)) {
@@ -155,6 +155,7 @@ void JobState::measure(TrialNumber number, const Candidate& candidate, const Out
   } else if (insert_in_front(same->second)) {
     ++front_version_;
   }
+  return same->second;
 }
 
 bool JobState::insert_in_front(std::size_t measured) {

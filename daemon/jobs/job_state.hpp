@@ -66,6 +66,9 @@ class JobState {
   /// Trial n is trials()[n - 1].
   [[nodiscard]] const std::vector<TrialRecord>& trials() const { return trials_; }
   [[nodiscard]] const std::vector<TrialNumber>& told_order() const { return told_order_; }
+  /// Which of measured() each told trial went into, in the order told; no_point unless it was ok.
+  [[nodiscard]] const std::vector<std::uint32_t>& told_points() const { return told_points_; }
+  static constexpr std::uint32_t no_point = UINT32_MAX;
   [[nodiscard]] const std::vector<LimitChange>& limit_changes() const { return limit_changes_; }
   [[nodiscard]] std::uint64_t count(TrialStatus status) const {
     return counts_[static_cast<std::size_t>(status)];
@@ -82,7 +85,8 @@ class JobState {
  private:
   Result<void> apply_asked(const AskedEvent& asked, std::int64_t time_ms);
   Result<void> apply_told(const ToldEvent& told, std::int64_t time_ms);
-  void measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome);
+  /// The index of the point.
+  std::uint32_t measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome);
   [[nodiscard]] std::vector<double> minimised(const std::vector<double>& values) const;
   bool insert_in_front(std::size_t measured);
 
@@ -100,6 +104,7 @@ class JobState {
   std::uint64_t imported_ = 0;
   std::vector<TrialRecord> trials_;
   std::vector<TrialNumber> told_order_;
+  std::vector<std::uint32_t> told_points_;
   std::vector<LimitChange> limit_changes_;
   std::uint64_t counts_[4] = {};
   double evaluation_seconds_ = 0;

@@ -69,7 +69,7 @@ struct Api::Parts {
 
   std::vector<Operation> all_operations(JobManager& manager, SystemHooks hooks) {
     std::vector<Operation> all = job_operations(manager, feed, hypervolumes);
-    append(all, result_operations(manager, fronts));
+    append(all, result_operations(manager, fronts, told));
     append(all, system_operations(manager, feed, std::move(hooks)));
     all.push_back({.method = "GET",
                    .pattern = "/openapi.json",
@@ -82,7 +82,8 @@ struct Api::Parts {
 
   EventFeed feed;
   HypervolumeCache hypervolumes;
-  FrontWriter fronts;
+  ToldCache told;
+  FrontWriter fronts{told};
   std::vector<Operation> operations;
   nlohmann::json document;
   std::string document_text;

@@ -1,6 +1,7 @@
 #pragma once
-// The measured front as JSON and CSV.  A client that polls a moving front gets mostly the points
-// it got before, so their text is kept.
+// The measured front as JSON and CSV, and its answers to questions (daemon/jobs/front_query.hpp).
+// A client that polls a moving front gets mostly the points it got before, so their text is kept;
+// between two changes of the front nothing is copied under the job's lock.
 
 #include <cstdint>
 #include <list>
@@ -9,48 +10,80 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "daemon/jobs/front_query.hpp"
 #include "daemon/rest/snapshot.hpp"
+#include "daemon/rest/told_columns.hpp"
 
 namespace paretod {
 
-/// The head of a front answer, without its points.
+/// What an answer depends on beside the question.
 struct FrontHead {
   JobStatus status = JobStatus::queued;
   std::uint64_t version = 0;
   std::uint64_t told = 0;
-  std::size_t size = 0;            ///< points of the whole front
+  const JobSpec* spec = nullptr;
   const Report* report = nullptr;  ///< null until the job is final
 };
 FrontHead front_head(Job& job);
 
-/// Which of `size` points to show if at most `limit` may be: evenly spread, both ends included.
-/// Precondition: limit > 0.
-std::vector<std::size_t> spread(std::size_t size, std::size_t limit);
+/// What to show of a front.
+struct FrontRequest {
+  FrontQuery query;
+  std::size_t limit = 1'000;      ///< points at most; > 0
+  std::optional<TrialNumber> at;  ///< as of the moment this trial was told; it has been told
+};
+
+/// A front with all that a question to it needs.
+struct FrontSlice {
+  std::uint64_t told = 0;  ///< trials told at the time
+  std::vector<TrialNumber> trials;
+  std::vector<std::uint32_t> replicates;
+  ObjectiveVectors points;            ///< minimised means, sorted
+  std::vector<double> errors;         ///< of the means, point by point; negative: unknown
+  std::vector<double> crowding = {};  ///< infinite at the ends
+  FrontScale scale = {};
+};
 
 /// Writes fronts and remembers the text of points.  Thread-safe.
 class FrontWriter {
  public:
-  /// At most `limit` points, evenly spread.  Precondition: limit > 0.
-  std::string json(Job& job, std::size_t limit);
+  explicit FrontWriter(ToldCache& told) : told_(told) {}
+
+  std::string json(Job& job, const FrontRequest& request);
+  /// RFC 4180 with a header: trial, a column per parameter (per coefficient: "alpha[3]"), two per
+  /// objective: its value and its standard error; then "on_front" if the question has a confidence
+  /// and "chosen" if it chooses, with the chosen point first.  What a candidate lacks is empty.
+  std::string csv(Job& job, const FrontRequest& request);
 
  private:
   struct Text {
     std::uint32_t replicates = 0;  ///< a further replicate changes the point
     std::shared_ptr<const std::string> text;
   };
-  using Texts = std::unordered_map<TrialNumber, Text>;
+  struct Memory {
+    std::unordered_map<TrialNumber, Text> texts;
+    std::uint64_t version = 0;
+    std::shared_ptr<const FrontSlice> now;
+    std::list<std::pair<TrialNumber, std::shared_ptr<const FrontSlice>>> earlier;
+  };
+  struct Answer;
 
-  std::shared_ptr<const Texts> recall(const std::string& job);
-  void remember(const std::string& job, std::shared_ptr<const Texts> texts);
+  Answer answer(Job& job, const FrontRequest& request);
+  std::shared_ptr<const FrontSlice> slice_now(Job& job, FrontHead& head);
+  void look_back(Job& job, const FrontRequest& request, Answer& answer);
+  /// One text without its closing brace per place.
+  std::vector<std::string> texts_of(Job& job, const JobSpec& spec, const FrontSlice& slice,
+                                    const std::vector<std::size_t>& places);
+  /// Calls `use` with the memory of a job, under the lock.
+  template <class Use>
+  void with_memory(const std::string& job, Use use);
 
+  ToldCache& told_;
   std::mutex mutex_;
-  std::list<std::pair<std::string, std::shared_ptr<const Texts>>> recent_;  ///< latest first
+  std::list<std::pair<std::string, Memory>> recent_;  ///< latest first
 };
-
-/// RFC 4180 with a header: trial, a column per parameter (per coefficient: "alpha[3]"), and two
-/// per objective: its value and its standard error.
-std::string front_csv(Job& job, std::size_t limit);
 
 }  // namespace paretod

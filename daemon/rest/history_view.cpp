@@ -1,13 +1,16 @@
 #include "daemon/rest/history_view.hpp"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <unordered_map>
+#include <span>
+#include <utility>
 
 #include "adapters/json/space_json.hpp"
-#include "daemon/rest/front_view.hpp"
+#include "daemon/jobs/front_query.hpp"
 #include "daemon/rest/json_text.hpp"
+#include "daemon/rest/snapshot.hpp"
 #include "daemon/rest/views.hpp"
 
 namespace paretod {
@@ -15,165 +18,220 @@ namespace {
 
 using nlohmann::json;
 
-/// Some milliseconds of holding the lock.  Getting it from a busy job may take longer than that.
-constexpr std::size_t samples_per_lock = 16'384;
-
-/// Means of one objective by point, ranked.
-class RankedMeans {
+/// In hindsight it is known which points were measured once only.  Their means never move, so they
+/// are folded into an archive for good; the others, usually few, are looked at anew for each row.
+class Replays {
  public:
-  void add(std::uint64_t key, double value) {
-    Mean& mean = means_[key];
-    if (mean.count > 0) ranked_.erase({mean.value, key});
-    ++mean.count;
-    mean.value += (value - mean.value) / static_cast<double>(mean.count);
-    ranked_.emplace(mean.value, key);
+  explicit Replays(const ToldColumns& told) : told_(told) {
+    std::vector<std::uint32_t> counts;
+    for (const std::uint32_t point : told.points) {
+      if (point == JobState::no_point) continue;
+      if (point >= counts.size()) counts.resize(point + 1);
+      ++counts[point];
+    }
+    places_.assign(counts.size(), JobState::no_point);
+    std::uint32_t moving = 0;
+    for (std::size_t point = 0; point < counts.size(); ++point) {
+      if (counts[point] > 1) places_[point] = moving++;
+    }
+    moving_.resize(moving);
   }
-  /// Precondition: something was added.
-  [[nodiscard]] const std::pair<double, std::uint64_t>& best() const { return *ranked_.begin(); }
+
+  struct Mean {
+    std::vector<double> values;  ///< empty before the first measurement
+    double count = 0;
+    bool feasible = true;
+  };
+
+  /// Takes in a replicate of a point that moves; null for one that does not.
+  Mean* take(std::size_t row) {
+    const std::uint32_t place = places_[told_.points[row]];
+    if (place == JobState::no_point) return nullptr;
+    Mean& mean = moving_[place];
+    mean.feasible = mean.feasible && told_.feasible[row] != 0;
+    mean.values.resize(told_.objectives);
+    ++mean.count;
+    for (std::size_t i = 0; i < told_.objectives; ++i) {
+      mean.values[i] += (told_.row(row)[i] - mean.values[i]) / mean.count;
+    }
+    return &mean;
+  }
+  [[nodiscard]] const std::vector<Mean>& moving() const { return moving_; }
 
  private:
-  struct Mean {
-    double value = 0;
-    std::uint64_t count = 0;
-  };
-  std::unordered_map<std::uint64_t, Mean> means_;
-  std::set<std::pair<double, std::uint64_t>> ranked_;
+  const ToldColumns& told_;
+  std::vector<std::uint32_t> places_;  ///< by point, in moving_
+  std::vector<Mean> moving_;
 };
 
-/// The front of points whose means still move.
+/// The front after each row, in order.
 class MovingFront {
  public:
-  void add(std::uint64_t key, const std::vector<double>& objectives) {
-    const auto [at, is_new] = index_.try_emplace(key, means_.size());
-    if (is_new) {
-      means_.push_back(objectives);
-      counts_.push_back(1);
-      if (!stale_) archive_.insert(at->second, objectives);
-      return;
+  explicit MovingFront(const ToldColumns& told) : told_(told), replays_(told) {}
+
+  void add(std::size_t row) {
+    if (replays_.take(row) != nullptr) {
+      changed_ = true;
+    } else if (told_.feasible[row] != 0) {
+      changed_ |= fixed_.insert(row, std::span(told_.row(row), told_.objectives));
     }
-    std::vector<double>& mean = means_[at->second];
-    const auto count = static_cast<double>(++counts_[at->second]);
-    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += (objectives[i] - mean[i]) / count;
-    stale_ = true;
   }
-  std::vector<std::vector<double>> members() {
-    if (stale_) {
-      archive_.clear();
-      for (std::size_t i = 0; i < means_.size(); ++i) archive_.insert(i, means_[i]);
-      stale_ = false;
+  /// Whether members() may differ from what it was at the last call.
+  [[nodiscard]] bool changed() const { return changed_; }
+  ObjectiveVectors members() {
+    changed_ = false;
+    if (replays_.moving().empty()) return fixed_.all_objectives();
+    ParetoArchive all = fixed_;
+    for (const auto& mean : replays_.moving()) {
+      if (mean.count > 0 && mean.feasible) all.insert(0, mean.values);
     }
-    return archive_.all_objectives();
+    return all.all_objectives();
   }
 
  private:
-  std::unordered_map<std::uint64_t, std::size_t> index_;
-  std::vector<std::vector<double>> means_;
-  std::vector<std::uint64_t> counts_;
-  ParetoArchive archive_;
-  bool stale_ = false;
+  const ToldColumns& told_;
+  Replays replays_;
+  ParetoArchive fixed_;
+  bool changed_ = true;
 };
 
-json row_of(const HistorySample& sample, std::int64_t created_ms) {
-  return {{"trial", sample.trial},
-          {"told", sample.told},
-          {"time", time_text(sample.told_ms)},
-          {"seconds", static_cast<double>(sample.told_ms - created_ms) / 1000},
+/// The best mean of one objective after each row, in order.
+class MovingBest {
+ public:
+  explicit MovingBest(const ToldColumns& told) : told_(told), replays_(told) {}
+
+  void add(std::size_t row) {
+    const double value = told_.values[row];
+    const auto* seen = replays_.take(row);
+    if (seen == nullptr) {
+      if (told_.feasible[row] != 0 && (!fixed_ || value < *fixed_)) fixed_ = value;
+      return;
+    }
+    const auto known = ranks_.find(told_.points[row]);
+    if (known != ranks_.end()) ranked_.erase({known->second, known->first});
+    ranks_.erase(told_.points[row]);
+    if (!seen->feasible) return;
+    ranked_.emplace(seen->values[0], told_.points[row]);
+    ranks_.emplace(told_.points[row], seen->values[0]);
+  }
+  [[nodiscard]] std::optional<double> best() const {
+    if (ranked_.empty()) return fixed_;
+    const double moving = ranked_.begin()->first;
+    return fixed_ ? std::min(*fixed_, moving) : moving;
+  }
+
+ private:
+  const ToldColumns& told_;
+  Replays replays_;
+  std::optional<double> fixed_;
+  std::set<std::pair<double, std::uint32_t>> ranked_;
+  std::map<std::uint32_t, double> ranks_;
+};
+
+std::vector<std::size_t> ok_rows(const ToldColumns& told) {
+  std::vector<std::size_t> rows;
+  for (std::size_t row = 0; row < told.size(); ++row) {
+    if (told.ok(row)) rows.push_back(row);
+  }
+  return rows;
+}
+
+json row_of(const ToldColumns& told, std::size_t row, std::int64_t created_ms) {
+  return {{"trial", told.trials[row]},
+          {"told", row + 1},
+          {"time", time_text(told.told_ms[row])},
+          {"seconds", static_cast<double>(told.told_ms[row] - created_ms) / 1000},
+          {"evaluation_seconds", told.spent[row]},
           {"best", nullptr},
           {"hypervolume", nullptr}};
 }
 
-json best_rows(const std::vector<HistorySample>& samples, const std::vector<Objective>& objectives,
-               std::int64_t created_ms, std::size_t points) {
-  RankedMeans means;
-  std::vector<std::pair<std::size_t, double>> changes;  // place in samples, best from there on
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    means.add(samples[i].point_key, samples[i].objectives[0]);
-    const double best = means.best().first;
-    if (changes.empty() || changes.back().second != best) changes.emplace_back(i, best);
+json best_rows(const ToldColumns& told, const std::vector<std::size_t>& rows,
+               const std::vector<Objective>& objectives, const HistoryRequest& request) {
+  MovingBest moving(told);
+  std::vector<std::pair<std::size_t, std::optional<double>>> changes;  // row, best from there on
+  for (const std::size_t row : rows) {
+    moving.add(row);
+    const auto best = moving.best();
+    if (best.has_value() == changes.empty() || (best && changes.back().second != best)) {
+      if (best || !changes.empty()) changes.emplace_back(row, best);
+    }
   }
-  if (!changes.empty() && changes.back().first + 1 < samples.size()) {
-    changes.emplace_back(samples.size() - 1, changes.back().second);
+  if (!changes.empty() && changes.back().first != rows.back()) {
+    changes.emplace_back(rows.back(), changes.back().second);
   }
-  json rows = json::array();
-  for (const std::size_t i : spread(changes.size(), points)) {
-    json row = row_of(samples[changes[i].first], created_ms);
-    row["best"] = by_objective(flip_signs({changes[i].second}, objectives), objectives);
-    row["front_size"] = 1;
-    rows.push_back(std::move(row));
+  json list = json::array();
+  for (const std::size_t i : spread(changes.size(), request.points)) {
+    const auto& [row, best] = changes[i];
+    json entry = row_of(told, row, request.created_ms);
+    if (best) entry["best"] = by_objective(flip_signs({*best}, objectives), objectives);
+    entry["front_size"] = best ? 1 : 0;
+    list.push_back(std::move(entry));
   }
-  return rows;
+  return list;
 }
 
-std::vector<double> reference_of(const std::vector<HistorySample>& samples, bool final) {
+/// As in JobSnapshot.
+std::vector<double> usual_reference(const ToldColumns& told, const std::vector<std::size_t>& rows,
+                                    bool final) {
   std::vector<double> worst;
-  if (samples.size() < reference_trials && !final) return worst;
-  for (std::size_t i = 0; i < std::min(samples.size(), reference_trials); ++i) {
-    const std::vector<double>& y = samples[i].objectives;
-    if (worst.empty()) worst = y;
-    for (std::size_t j = 0; j < y.size(); ++j) worst[j] = std::max(worst[j], y[j]);
+  if (rows.size() < reference_trials && !final) return worst;
+  for (std::size_t i = 0; i < std::min(rows.size(), reference_trials); ++i) {
+    const double* y = told.row(rows[i]);
+    if (worst.empty()) worst.assign(y, y + told.objectives);
+    for (std::size_t j = 0; j < worst.size(); ++j) worst[j] = std::max(worst[j], y[j]);
   }
   return worst;
 }
 
-json front_rows(const std::vector<HistorySample>& samples, const std::vector<double>& reference,
-                std::int64_t created_ms, std::size_t points) {
-  MovingFront moving;
-  json rows = json::array();
+json front_rows(const ToldColumns& told, const std::vector<std::size_t>& rows,
+                const std::vector<Objective>& objectives, const std::vector<double>& reference,
+                const HistoryRequest& request) {
+  MovingFront moving(told);
+  json list = json::array();
   std::size_t added = 0;
-  for (const std::size_t place : spread(samples.size(), points)) {
-    for (; added <= place; ++added) {
-      moving.add(samples[added].point_key, samples[added].objectives);
+  json best;
+  json volume;
+  std::size_t size = 0;
+  for (const std::size_t place : spread(rows.size(), request.points)) {
+    for (; added <= place; ++added) moving.add(rows[added]);
+    if (moving.changed()) {
+      const ObjectiveVectors front = moving.members();
+      size = front.size();
+      best = nullptr;
+      volume = nullptr;
+      if (!front.empty()) {
+        best = by_objective(flip_signs(scale_of(front).ideal, objectives), objectives);
+      }
+      if (!reference.empty()) {
+        if (const auto value = affordable_hypervolume(front, reference)) volume = *value;
+      }
     }
-    const auto front = moving.members();
-    json row = row_of(samples[place], created_ms);
-    row["front_size"] = front.size();
-    if (!reference.empty()) {
-      if (const auto volume = affordable_hypervolume(front, reference))
-        row["hypervolume"] = *volume;
-    }
-    rows.push_back(std::move(row));
+    json entry = row_of(told, rows[place], request.created_ms);
+    entry["front_size"] = size;
+    entry["best"] = best;
+    entry["hypervolume"] = volume;
+    list.push_back(std::move(entry));
   }
-  return rows;
+  return list;
 }
 
 }  // namespace
 
-std::vector<HistorySample> history_samples(Job& job) {
-  std::vector<HistorySample> samples;
-  std::size_t next = 0;
-  bool more = true;
-  while (more) {
-    job.with_state([&](JobState& state) {
-      const auto& order = state.told_order();
-      const std::size_t end = std::min(order.size(), next + samples_per_lock);
-      for (; next < end; ++next) {
-        const TrialRecord& record = state.trials()[order[next] - 1];
-        if (record.outcome->status != TrialStatus::ok) continue;
-        std::vector<double> values;
-        values.reserve(record.outcome->objectives.size());
-        for (const Measurement& m : record.outcome->objectives) values.push_back(m.value);
-        samples.push_back({order[next], next + 1, record.told_ms, hash_of(record.candidate.point, record.candidate.fidelity),
-                           flip_signs(std::move(values), state.spec().objectives)});
-      }
-      more = next < order.size();
-    });
-  }
-  return samples;
-}
-
-json history_view(const std::vector<HistorySample>& samples,
-                  const std::vector<Objective>& objectives, std::int64_t created_ms, bool final,
-                  std::size_t points) {
+json history_view(const ToldColumns& told, const std::vector<Objective>& objectives,
+                  const HistoryRequest& request) {
   json view{{"objectives", to_json(objectives)}, {"reference_point", nullptr}};
+  const std::vector<std::size_t> rows = ok_rows(told);
   if (objectives.size() == 1) {
-    view["history"] = best_rows(samples, objectives, created_ms, points);
+    view["history"] = best_rows(told, rows, objectives, request);
     return view;
   }
-  const std::vector<double> reference = reference_of(samples, final);
+  const std::vector<double> reference =
+      request.reference ? *request.reference : usual_reference(told, rows, request.final);
   if (!reference.empty()) {
     view["reference_point"] = by_objective(flip_signs(reference, objectives), objectives);
   }
-  view["history"] = front_rows(samples, reference, created_ms, points);
+  view["history"] = front_rows(told, rows, objectives, reference, request);
   return view;
 }
 

@@ -1,31 +1,28 @@
 #pragma once
-// How a search got where it is: the best value or the hypervolume over its told trials.  Replicates
-// of one point are pooled as in the front (MeasuredPoint).
+// How a search got where it is: the best value or the hypervolume by trial, by time and by spend.
+// Replicates of one point are pooled as in the front (MeasuredPoint), and points that violate a
+// constraint count for nothing.
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <vector>
 
-#include "daemon/jobs/job.hpp"
+#include "daemon/rest/told_columns.hpp"
 
 namespace paretod {
 
-/// An ok trial, in the order told.
-struct HistorySample {
-  TrialNumber trial = 0;
-  std::uint64_t told = 0;  ///< it was the n-th told
-  std::int64_t told_ms = 0;
-  std::uint64_t point_key = 0;     ///< equal for replicates
-  std::vector<double> objectives;  ///< minimised
+struct HistoryRequest {
+  std::int64_t created_ms = 0;
+  bool final = false;        ///< nothing more will be told
+  std::size_t points = 200;  ///< rows at most, >= 2; the first and the last are kept
+  /// Minimised; without it, that of the job's progress (reference_trials).
+  std::optional<std::vector<double>> reference = {};
 };
 
-/// Copies some thousands at a time, so that the job's lock is never held for long.
-std::vector<HistorySample> history_samples(Job& job);
-
 /// One objective: a row at each change of the best point, and the last trial; several: rows evenly
-/// spread over the samples.  At most `points` rows (>= 2) either way, the first and last kept.
-nlohmann::json history_view(const std::vector<HistorySample>& samples,
-                            const std::vector<Objective>& objectives, std::int64_t created_ms,
-                            bool final, std::size_t points);
+/// spread over the ok trials.
+nlohmann::json history_view(const ToldColumns& told, const std::vector<Objective>& objectives,
+                            const HistoryRequest& request);
 
 }  // namespace paretod

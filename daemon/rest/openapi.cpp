@@ -25,12 +25,19 @@ json query_parameter(const QueryField& field) {
     case QueryField::Kind::text:
       schema["minLength"] = 1;
       break;
+    case QueryField::Kind::flag:
+      schema = {{"type", "boolean"}};
+      break;
   }
-  return {{"name", field.name},
-          {"in", "query"},
-          {"required", false},
-          {"description", field.meaning},
-          {"schema", std::move(schema)}};
+  // Repeated as name=a&name=b, which is what "form" and "explode" stand for by default.
+  if (field.repeatable) schema = {{"type", "array"}, {"items", std::move(schema)}};
+  json parameter{{"name", field.name},
+                 {"in", "query"},
+                 {"required", false},
+                 {"description", field.meaning},
+                 {"schema", std::move(schema)}};
+  if (field.kind == QueryField::Kind::flag) parameter["allowEmptyValue"] = true;
+  return parameter;
 }
 
 /// The names in braces.

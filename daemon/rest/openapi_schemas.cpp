@@ -78,7 +78,7 @@ json progress_schema() {
   json volume = object_of({{"value", number}, {"reference_point", map_of(number)}});
   volume["description"] =
       "Relative to the worst of the first 20 ok trials; null while there are fewer, and when the "
-      "front has more than two objectives and too many points.";
+      "front has more than three objectives and too many points.";
   return object_of(
       {{"asked", count},
        {"told", count},
@@ -117,18 +117,54 @@ json front_schema() {
                                       {"trial", count},
                                       {"candidate", ref("Candidate")},
                                       {"estimates", map_of(ref("Estimate"))}});
-  const json point = object_of({{"trial", count},
-                                {"candidate", ref("Candidate")},
-                                {"objectives", map_of(ref("Measured"))},
-                                {"tag", text}});
+  const json fields = {{"trial", count},
+                       {"candidate", ref("Candidate")},
+                       {"objectives", map_of(ref("Measured"))},
+                       {"tag", text}};
+  json crowding = or_null(number);
+  crowding["description"] =
+      "The gap between a point's neighbours on the whole front, summed over the objectives in "
+      "parts of their ranges; null at the ends.";
+  json point_fields = fields;
+  point_fields["crowding_distance"] = crowding;
+  const json why =
+      object_of({{"method", one_of({"chebyshev", "weighted_sum", "reference_point", "knee"})},
+                 {"weights", map_of(number)},
+                 {"reference_point", map_of(number)},
+                 {"rho", number},
+                 {"value", number},
+                 {"runner_up", or_null(object_of({{"trial", count}, {"value", number}}))},
+                 {"considered", count},
+                 {"sentence", text}},
+                {"weights", "reference_point", "rho"});
+  json chosen_fields = point_fields;
+  chosen_fields["why"] = why;
+  const json miss = object_of({{"constraint", text}, {"value", number}, {"by", number}});
+  const json where =
+      object_of({{"constraints", list_of(text)},
+                 {"satisfied", count},
+                 {"of", count},
+                 {"closest", or_null(object_of({{"trial", count}, {"misses", list_of(miss)}}))}});
+  json plausible =
+      object_of({{"confidence", number}, {"count", count}, {"points", list_of(object_of(fields))}});
+  plausible["description"] =
+      "Points off the front that no member dominates with the confidence asked for.";
   return object_of({{"job", text},
                     {"status", status_names()},
                     {"source", one_of({"measured"})},
                     {"objectives", list_of(ref("Objective"))},
                     {"trials", count},
                     {"front_size", count},
-                    {"points", list_of(point)},
-                    {"recommended", or_null(recommended)}});
+                    {"ideal", or_null(map_of(number))},
+                    {"nadir", or_null(map_of(number))},
+                    {"at", or_null(count)},
+                    {"where", or_null(where)},
+                    {"message", text},
+                    {"chosen", or_null(object_of(chosen_fields))},
+                    {"plausible", std::move(plausible)},
+                    {"points", list_of(object_of(point_fields))},
+                    {"recommended", or_null(recommended)}},
+                   {"plausible"});
 }
 
 json history_schema() {
@@ -136,6 +172,7 @@ json history_schema() {
                               {"told", count},
                               {"time", moment},
                               {"seconds", number},
+                              {"evaluation_seconds", number},
                               {"best", or_null(map_of(number))},
                               {"front_size", count},
                               {"hypervolume", or_null(number)}});

@@ -25,6 +25,10 @@ std::optional<std::int64_t> whole_number(const std::string& text) {
 
 /// Empty when the value is good; then `number` holds it if it is one.
 std::string check(const QueryField& field, const std::string& value, std::int64_t& number) {
+  if (field.kind == QueryField::Kind::flag) {
+    const bool known = value.empty() || value == "true" || value == "false";
+    return known ? "" : "must be true or false, or stand alone";
+  }
   if (value.empty()) return "must not be empty";
   if (field.kind == QueryField::Kind::choice) {
     const bool known =
@@ -68,6 +72,22 @@ QueryField QueryField::choice(std::string name, std::string meaning,
           .choices = std::move(choices)};
 }
 
+QueryField QueryField::flag(std::string name, std::string meaning) {
+  return {.name = std::move(name), .kind = Kind::flag, .meaning = std::move(meaning)};
+}
+
+std::vector<std::string> QueryValues::texts(std::string_view name) const {
+  std::vector<std::string> values;
+  const auto [first, last] = texts_.equal_range(name);
+  for (auto it = first; it != last; ++it) values.push_back(it->second);
+  return values;
+}
+
+bool QueryValues::flag(std::string_view name) const {
+  const auto value = text(name);
+  return value && *value != "false";
+}
+
 std::optional<std::string> QueryValues::text(std::string_view name) const {
   const auto found = texts_.find(name);
   if (found == texts_.end()) return std::nullopt;
@@ -93,7 +113,7 @@ Result<QueryValues> read_query(const std::vector<QueryField>& fields, const Name
                                        (known.empty() ? "none" : joined(known))});
       continue;
     }
-    if (values.texts_.count(name) > 0) {
+    if (!field->repeatable && values.texts_.count(name) > 0) {
       problems.push_back({pointer, "is given more than once"});
       continue;
     }

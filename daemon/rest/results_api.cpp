@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "daemon/rest/jobs_api.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/problem.hpp"
+#include "daemon/rest/sha256.hpp"
 #include "daemon/rest/views.hpp"
 
 namespace paretod {
@@ -19,6 +21,7 @@ using nlohmann::json;
 
 constexpr std::int64_t default_front_points = 1'000;
 constexpr std::int64_t max_front_points = 10'000;
+constexpr std::int64_t max_trial = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t default_history_points = 200;
 constexpr std::int64_t max_history_points = 1'000;
 /// Trials looked through per holding of the job's lock.
@@ -48,27 +51,114 @@ bool lists_tag(std::string_view field, std::string_view tag) {
   return false;
 }
 
+/// The same question, however it was sent, has the same text.
+std::string digest_of(const NameValues& query) {
+  NameValues sorted = query;
+  std::stable_sort(sorted.begin(), sorted.end());
+  std::string text;
+  for (const auto& [name, value] : sorted) {
+    text += std::to_string(name.size()) + ":" + name + std::to_string(value.size()) + ":" + value;
+  }
+  constexpr std::size_t digits = 16;
+  return sha256_hex(text).substr(0, digits);
+}
+
+/// What the answer to a question may depend on.  A front at an earlier time stays as it was; what
+/// is plausible may change with any trial.
+std::string tag_of(const FrontHead& head, const FrontRequest& request, const NameValues& query) {
+  std::string state =
+      request.at ? "at" + std::to_string(*request.at) : std::to_string(head.version);
+  if (request.query.confidence > 0 && !request.at) state += "-" + std::to_string(head.told);
+  return "W/\"" + state + "-" + std::string(name_of(head.status)) + "-" + digest_of(query) + "\"";
+}
+
+FrontQuestion question_of(const QueryValues& query) {
+  return {.preference = query.text("preference"),
+          .method = query.text("method"),
+          .reference_point = query.text("reference_point"),
+          .where = query.texts("where"),
+          .confidence = query.text("confidence"),
+          .knee = query.flag("knee")};
+}
+
+/// What is wrong with asking for the front as of a trial; empty if nothing is.
+std::string check_at(Job& job, TrialNumber trial) {
+  return job.with_state([&](JobState& state) -> std::string {
+    const auto& trials = state.trials();
+    if (trial <= trials.size() && trials[trial - 1].outcome) return "";
+    return "trial " + std::to_string(trial) + " has not been told; name one of the " +
+           std::to_string(state.told_order().size()) + " that have been";
+  });
+}
+
 HttpResponse get_front(const JobManager& manager, FrontWriter& fronts, const Call& call) {
   const auto job = find_job(manager, call);
   if (!job) return problem_response(job.error());
-  const auto limit = static_cast<std::size_t>(call.query.integer("limit", default_front_points));
-  const std::string format = call.query.text("format").value_or("json");
   const FrontHead head = front_head(**job);
-  const std::string tag = "W/\"" + std::to_string(head.version) + "-" +
-                          std::string(name_of(head.status)) + "-" + format + "-" +
-                          std::to_string(limit) + "\"";
+  auto query = read_front_query(question_of(call.query), head.spec->objectives);
+  if (!query) return problem_response(query.error(), problem_types::bad_query);
+  FrontRequest request;
+  request.query = std::move(*query);
+  request.limit = static_cast<std::size_t>(call.query.integer("limit", default_front_points));
+  if (call.query.text("at")) {
+    request.at = static_cast<TrialNumber>(call.query.integer("at", 0));
+    if (std::string problem = check_at(**job, *request.at); !problem.empty()) {
+      return problem_response(problem_types::bad_query, "The query is not valid: at.",
+                              {{"/query/at", std::move(problem)}});
+    }
+  }
+  const std::string tag = tag_of(head, request, call.request.query);
   HttpResponse response;
   if (lists_tag(call.request.header("if-none-match").value_or(""), tag)) {
     response.status = 304;
-  } else if (format == "csv") {
+  } else if (call.query.text("format") == "csv") {
     response.content_type = "text/csv; charset=utf-8; header=present";
-    response.body = front_csv(**job, limit);
+    response.body = fronts.csv(**job, request);
   } else {
-    response = json_response(200, fronts.json(**job, limit));
+    response = json_response(200, fronts.json(**job, request));
   }
   response.headers.emplace_back("ETag", tag);
   response.headers.emplace_back("Cache-Control", "no-cache");
   return response;
+}
+
+std::vector<QueryField> front_fields() {
+  QueryField where = QueryField::text(
+      "where",
+      "Only points of the front that meet these constraints on objectives: NAME, one of >= <= < > "
+      "=, and a number in the objective's own sign, such as acc>=0.8; several separated by commas "
+      "or as several where.");
+  where.repeatable = true;
+  return {
+      QueryField::text("preference",
+                       "Choose by weights per objective, such as fd:0.7,time:0.3; what is not "
+                       "named weighs 0, and the weights are normalised. Objectives are scaled to "
+                       "the front's ideal and nadir first."),
+      QueryField::choice("method",
+                         "How a preference chooses: chebyshev (the default) takes the smallest "
+                         "max(w z) + 0.001 sum(w z) of the scaled objectives z, weighted_sum the "
+                         "smallest sum(w z).",
+                         {"chebyshev", "weighted_sum"}),
+      QueryField::text("reference_point",
+                       "Choose by values to reach, such as fd:0.4,time:2: the point with the "
+                       "smallest achievement max(d) + 0.001 sum(d), where d is how far it stays "
+                       "behind each value, in parts of the front's range."),
+      QueryField::flag("knee",
+                       "Choose the point farthest below the line between the ends of the front; "
+                       "with more than two objectives, below the plane through the points that "
+                       "are worst in one scaled objective and best in the others."),
+      std::move(where),
+      QueryField::integer("at", "The front as of the moment this trial was told.", 1, max_trial),
+      QueryField::text("confidence",
+                       "Also lists the points off the front that no member dominates with this "
+                       "confidence (at least 0.5, less than 1): a member does when it is better "
+                       "in every objective by z sqrt(se^2 + se'^2) or more, z being the quantile "
+                       "of the standard normal distribution."),
+      QueryField::integer("limit",
+                          "How many points at most: evenly spread, with more than two objectives "
+                          "each as far from the others as possible.",
+                          1, max_front_points),
+      QueryField::choice("format", "json is the default.", {"json", "csv"})};
 }
 
 // ---- trials ------------------------------------------------------------------------------------
@@ -136,20 +226,54 @@ HttpResponse get_trial(const JobManager& manager, const Call& call) {
 
 // ---- history -----------------------------------------------------------------------------------
 
-HttpResponse get_history(const JobManager& manager, const Call& call) {
+/// The reference point of the query, minimised; nothing when it has none.
+Result<std::optional<std::vector<double>>> read_reference(
+    const QueryValues& query, const std::vector<Objective>& objectives) {
+  const auto text = query.text("reference_point");
+  if (!text) return std::optional<std::vector<double>>();
+  const std::string pointer = "/query/reference_point";
+  const std::string message = "The query is not valid: reference_point.";
+  if (objectives.size() == 1) {
+    return invalid(message,
+                   {{pointer, "a job with one objective has no hypervolume; leave it out"}});
+  }
+  auto values = read_objective_values(*text, objectives, pointer);
+  if (!values) return invalid(message, values.error().problems);
+  std::vector<double> reference;
+  Problems problems;
+  for (std::size_t i = 0; i < objectives.size(); ++i) {
+    reference.push_back((*values)[i].value_or(0));
+    if (!(*values)[i]) {
+      problems.push_back({pointer, "has no value for " + objectives[i].name +
+                                       "; a hypervolume needs one for every objective"});
+    }
+  }
+  if (!problems.empty()) return invalid(message, std::move(problems));
+  return std::optional(flip_signs(std::move(reference), objectives));
+}
+
+HttpResponse get_history(const JobManager& manager, ToldCache& told, const Call& call) {
   const auto job = find_job(manager, call);
   if (!job) return problem_response(job.error());
-  const auto points =
-      static_cast<std::size_t>(call.query.integer("points", default_history_points));
-  const auto [created_ms, final] = (*job)->with_state(
-      [](JobState& state) { return std::pair(state.created_ms(), is_final(state.status())); });
-  return json_response(200, to_text(history_view(history_samples(**job), spec_of(**job).objectives,
-                                                 created_ms, final, points)));
+  const auto& objectives = spec_of(**job).objectives;
+  auto reference = read_reference(call.query, objectives);
+  if (!reference) return problem_response(reference.error(), problem_types::bad_query);
+  HistoryRequest request;
+  request.points = static_cast<std::size_t>(call.query.integer("points", default_history_points));
+  request.reference = std::move(*reference);
+  (*job)->with_state([&](JobState& state) {
+    request.created_ms = state.created_ms();
+    request.final = is_final(state.status());
+  });
+  return json_response(200, told.with(**job, [&](const ToldColumns& columns) {
+    return to_text(history_view(columns, objectives, request));
+  }));
 }
 
 }  // namespace
 
-std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts) {
+std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts,
+                                         ToldCache& told) {
   std::vector<QueryField> trial_fields = page_fields();
   trial_fields.push_back(QueryField::choice("status", "Only trials of this status.",
                                             {"asked", "ok", "infeasible", "failed", "unknown"}));
@@ -157,10 +281,11 @@ std::vector<Operation> result_operations(JobManager& manager, FrontWriter& front
       {.method = "GET",
        .pattern = "/v1/jobs/{job}/front",
        .name = "getFront",
-       .summary = "Shows the non-dominated measured points, sorted by the objectives.",
-       .query = {QueryField::integer("limit", "How many points at most, evenly spread.", 1,
-                                     max_front_points),
-                 QueryField::choice("format", "json is the default.", {"json", "csv"})},
+       .summary =
+           "Shows the non-dominated measured points, sorted by the objectives, and chooses among "
+           "them by preference, reference_point or knee. Costs no evaluation, whatever the job "
+           "does meanwhile.",
+       .query = front_fields(),
        .headers = {{"If-None-Match", "The ETag of an earlier answer."}},
        .answers = {{200, "The front; ETag changes with it. With format=csv, text/csv.", "Front"},
                    {304, "The front has not changed.", "", ""},
@@ -186,12 +311,18 @@ std::vector<Operation> result_operations(JobManager& manager, FrontWriter& front
       {.method = "GET",
        .pattern = "/v1/jobs/{job}/history",
        .name = "getHistory",
-       .summary = "Shows the best value (one objective) or the hypervolume over the told trials.",
-       .query = {QueryField::integer("points", "How many rows at most.", 2, max_history_points)},
+       .summary =
+           "Shows the best values and the hypervolume over the told trials, by trial, by time and "
+           "by evaluation seconds spent.",
+       .query = {QueryField::integer("points", "How many rows at most.", 2, max_history_points),
+                 QueryField::text("reference_point",
+                                  "The hypervolume's reference point, a value per objective such "
+                                  "as fd:2,time:10; without it, the worst of the first 20 ok "
+                                  "trials.")},
        .answers = {{200, "The history.", "History"},
                    problem_answer(400, "The query is not valid."),
                    problem_answer(404, "There is no such job.")},
-       .handler = [&](const Call& call) { return get_history(manager, call); }}};
+       .handler = [&](const Call& call) { return get_history(manager, told, call); }}};
 }
 
 }  // namespace paretod

@@ -10,6 +10,6 @@
 namespace paretod {
 
 /// Both must outlive the operations.
-std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts);
+std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts, ToldCache& told);
 
 }  // namespace paretod

@@ -7,7 +7,8 @@
 namespace paretod {
 namespace {
 
-/// Work of one hypervolume above two dimensions, in point comparisons: some milliseconds.
+/// Sweeps over the points that one hypervolume may take above three dimensions, in points: some
+/// milliseconds.
 constexpr double affordable_work = 1e5;
 
 /// Componentwise worst of the first ok trials, minimised; empty while there are too few.
@@ -55,8 +56,9 @@ std::vector<double> flip_signs(std::vector<double> values,
 std::optional<double> affordable_hypervolume(const std::vector<std::vector<double>>& front,
                                              const std::vector<double>& reference) {
   const auto dimensions = static_cast<double>(reference.size());
+  // Up to three dimensions it is n log n, above a sweep of three for each slice.
   const bool affordable = reference.size() <= 2 || std::pow(static_cast<double>(front.size()),
-                                                            dimensions - 1) <= affordable_work;
+                                                            dimensions - 2) <= affordable_work;
   if (!affordable) return std::nullopt;
   return hypervolume(front, reference);
 }

@@ -345,6 +345,46 @@ TEST_F(CliTest, FrontAsTableAndCsv) {
   EXPECT_EQ(run({"front", job_id, "--limit", "0"}), 0) << err_;
 }
 
+TEST_F(CliTest, FrontPassesQuestionsOnAndShowsTheChosenPointFirst) {
+  const std::string question =
+      "&preference=fd%3D0.7%2Ctime%3A0.3&method=weighted_sum&where=acc%3E%3D0.8&where=fd%3C1"
+      "&confidence=0.9&at=5&knee=true";
+  Json answer = front();
+  answer["at"] = 5;
+  answer["chosen"] = answer["points"][0];
+  answer["chosen"]["why"] = {{"sentence", "Trial 17 is the one; next is trial 3 with 0.5."}};
+  on("GET", job_target + "/front?limit=1000" + question, json_reply(answer));
+  const std::vector<std::string> words = {
+      "front",   job_id,     "--preference", "fd=0.7,time:0.3", "--method", "weighted_sum",
+      "--where", "acc>=0.8", "--where=fd<1", "--confidence",    "0.9",      "--at",
+      "5",       "--knee"};
+  EXPECT_EQ(run(words), 0) << err_;
+  const auto chosen = out_.find(
+      "chosen: trial 17, fd 0.4123 ± 0.0051\n        x=0.5\n"
+      "Trial 17 is the one; next is trial 3 with 0.5.\n");
+  ASSERT_NE(chosen, std::string::npos) << out_;
+  EXPECT_LT(chosen, out_.find("trial  fd (min)"));
+  EXPECT_NE(out_.find("as of trial 5"), std::string::npos);
+
+  on("GET", job_target + "/front?format=csv&limit=1000&reference_point=fd%3A1",
+     {.body = "trial\r\n"});
+  EXPECT_EQ(run({"front", job_id, "--csv", "--reference-point", "fd:1"}), 0) << err_;
+  EXPECT_EQ(out_, "trial\r\n");
+
+  on("GET", job_target + "/front?limit=1000&where=f9%3C1",
+     problem(400, "The query is not valid: where.",
+             {{{"pointer", "/query/where"}, {"message", "there is no objective \"f9\""}}}));
+  EXPECT_EQ(run({"front", job_id, "--where", "f9<1"}), 1);
+  EXPECT_NE(err_.find("there is no objective \"f9\""), std::string::npos);
+  EXPECT_EQ(run({"front", job_id, "--method", "best"}), 2);
+  EXPECT_EQ(run({"front", "--help"}), 0);
+  for (const char* option : {"--preference", "--method", "--reference-point", "--knee", "--where",
+                             "--at", "--confidence", "--csv", "--limit"}) {
+    EXPECT_NE(out_.find(std::string("paretod front last ")), std::string::npos);
+    EXPECT_NE(out_.find(option, out_.find("Examples:")), std::string::npos) << option;
+  }
+}
+
 TEST_F(CliTest, ListsAreReadPageByPage) {
   const auto page = [](int from, int to) {
     Json document = {{"trials", Json::array()}};

@@ -330,7 +330,33 @@ TEST(RestStrictness, MalformedNumbersAndTokensAreRefused) {
       {job + "/front?limit=0", "/query/limit"},
       {job + "/front?limit=10001", "/query/limit"},
       {job + "/front?format=xml", "/query/format"},
+      {job + "/front?at=0", "/query/at"},
+      {job + "/front?at=6", "/query/at"},
+      {job + "/front?at=-1", "/query/at"},
+      {job + "/front?at=99999999999999999999", "/query/at"},
+      {job + "/front?knee=maybe", "/query/knee"},
+      {job + "/front?knee&knee", "/query/knee"},
+      {job + "/front?preference=f1:1&preference=f2:1", "/query/preference"},
+      {job + "/front?preference=", "/query/preference"},
+      {job + "/front?preference=f3:1", "/query/preference"},
+      {job + "/front?preference=f1:nan", "/query/preference"},
+      {job + "/front?preference=f1:-1", "/query/preference"},
+      {job + "/front?preference=f1:0", "/query/preference"},
+      {job + "/front?preference=f1:1&method=best", "/query/method"},
+      {job + "/front?method=chebyshev", "/query/method"},
+      {job + "/front?reference_point=f1", "/query/reference_point"},
+      {job + "/front?reference_point=f1:1e999", "/query/reference_point"},
+      {job + "/front?preference=f1:1&reference_point=f1:1", "/query/reference_point"},
+      {job + "/front?preference=f1:1&knee", "/query/knee"},
+      {job + "/front?knee=true&reference_point=f1:1", "/query/knee"},
+      {job + "/front?where=f1", "/query/where"},
+      {job + "/front?where=f3%3C1", "/query/where"},
+      {job + "/front?where=f1<1&where=f1<inf", "/query/where"},
+      {job + "/front?confidence=2", "/query/confidence"},
       {job + "/history?points=1", "/query/points"},
+      {job + "/history?reference_point=f1:1", "/query/reference_point"},
+      {job + "/history?reference_point=f1:1,f2:nan", "/query/reference_point"},
+      {job + "/history?reference_point=f1:1,g:2", "/query/reference_point"},
       {job + "/export?limit=0", "/query/limit"},
       {job + "/export?after=1", "/query/after"},
       {job + "/events?after=1-", "/query/after"},
@@ -662,6 +688,235 @@ TEST(RestFront, HasTheReportsRecommendation) {
   EXPECT_EQ(front["recommended"]["name"], report["rows"][0]["name"]);
   EXPECT_EQ(front["recommended"]["candidate"]["alpha"].size(), 6U);
   EXPECT_EQ(front["recommended"]["estimates"], report["rows"][0]["estimates"]);
+}
+
+TEST(RestFront, ChoosesAndSaysWhy) {
+  World world;
+  const std::string job = "/v1/jobs/" + world.finish(two_valleys_job(400));
+  const json front = world.get_json(job + "/front");
+  EXPECT_TRUE(front["chosen"].is_null());
+  EXPECT_FALSE(front.contains("plausible"));
+  ASSERT_GT(front["points"].size(), 3U);
+  EXPECT_TRUE(front["points"].front()["crowding_distance"].is_null());
+  EXPECT_GT(front["points"][1]["crowding_distance"], 0.0);
+
+  // All weight on one objective gives its end of the front.
+  const json first = world.get_json(job + "/front?preference=f1:2");
+  EXPECT_EQ(first["chosen"]["trial"], front["points"].front()["trial"]);
+  EXPECT_EQ(first["chosen"]["candidate"], front["points"].front()["candidate"]);
+  EXPECT_EQ(first["chosen"]["objectives"]["f1"]["replicates"], 1);
+  EXPECT_EQ(first["points"], front["points"]);
+  const json& why = first["chosen"]["why"];
+  EXPECT_EQ(why["method"], "chebyshev");
+  EXPECT_EQ(why["weights"], json::parse(R"({"f1":1.0,"f2":0.0})"));
+  EXPECT_EQ(why["runner_up"]["trial"], front["points"][1]["trial"]);
+  EXPECT_GE(why["runner_up"]["value"], why["value"]);
+  EXPECT_NE(why["sentence"].get<std::string>().find(
+                "Trial " + std::to_string(first["chosen"]["trial"].get<int>())),
+            std::string::npos);
+  const json second = world.get_json(job + "/front?preference=f2:1,f1:0&method=weighted_sum");
+  EXPECT_EQ(second["chosen"]["trial"], front["points"].back()["trial"]);
+  EXPECT_EQ(second["chosen"]["why"]["method"], "weighted_sum");
+
+  // A point asked for by its own values is found.
+  const json& middle = front["points"][front["points"].size() / 2];
+  const json by_reference = world.get_json(
+      job + "/front?reference_point=f1:" + middle["objectives"]["f1"]["value"].dump() +
+      ",f2:" + middle["objectives"]["f2"]["value"].dump());
+  EXPECT_EQ(by_reference["chosen"]["trial"], middle["trial"]);
+  EXPECT_EQ(by_reference["chosen"]["why"]["method"], "reference_point");
+  EXPECT_EQ(world.get_json(job + "/front?knee")["chosen"]["why"]["method"], "knee");
+  EXPECT_TRUE(world.get_json(job + "/front?knee=false")["chosen"].is_null());
+}
+
+TEST(RestFront, AppliesConstraintsBeforeTheChoice) {
+  World world;
+  const std::string job = "/v1/jobs/" + world.finish(two_valleys_job(400));
+  const json front = world.get_json(job + "/front");
+  const json& middle = front["points"][front["points"].size() / 2];
+  const std::string bound = middle["objectives"]["f2"]["value"].dump();
+  for (const std::string& where : {"f2<=" + bound, "f2%3C%3D" + bound, "f2+%3C=+" + bound}) {
+    const json answer = world.get_json(job + "/front?preference=f1:1&where=" + where);
+    EXPECT_EQ(answer["chosen"]["trial"], middle["trial"]) << where;
+    EXPECT_EQ(answer["front_size"], front["front_size"]);
+    EXPECT_EQ(answer["where"]["of"], front["front_size"]);
+    EXPECT_EQ(answer["where"]["satisfied"], answer["points"].size());
+    EXPECT_EQ(answer["chosen"]["why"]["considered"], answer["points"].size());
+    for (const json& point : answer["points"]) {
+      EXPECT_LE(point["objectives"]["f2"]["value"], middle["objectives"]["f2"]["value"]);
+    }
+  }
+  EXPECT_EQ(world.get_json(job + "/front?where=f2=" + bound)["points"].size(), 1U);
+  const json none = world.get_json(job + "/front?knee&where=f1<-5,f2<1000&where=f2>-1000");
+  EXPECT_TRUE(none["points"].empty());
+  EXPECT_TRUE(none["chosen"].is_null());
+  EXPECT_EQ(none["where"]["closest"]["trial"], front["points"].front()["trial"]);
+  ASSERT_EQ(none["where"]["closest"]["misses"].size(), 1U);
+  EXPECT_EQ(none["where"]["closest"]["misses"][0]["constraint"], "f1 < -5");
+  EXPECT_NE(none["message"].get<std::string>().find("misses f1 < -5 by"), std::string::npos);
+}
+
+TEST(RestFront, GoalsHaveTheUsersSign) {
+  World world({}, [](const EvaluationRequest& request) {
+    EvaluationReply reply;
+    const double x = request.candidate.point[0];
+    reply.outcome.objectives = {{x}, {x * (2 - x)}};  // more cost, more accuracy
+    return reply;
+  });
+  const std::string job =
+      "/v1/jobs/" +
+      world.finish(R"({"optimizer":"random","evaluator":"test","budget":{"trials":50},)"
+                   R"("space":[{"name":"x","type":"real","low":0,"high":1}],)"
+                   R"("objectives":[{"name":"cost"},{"name":"acc","goal":"maximize"}]})");
+  const json front = world.get_json(job + "/front?where=acc>=0.5&preference=cost:1");
+  EXPECT_EQ(front["front_size"], 50);
+  EXPECT_GT(front["ideal"]["acc"], front["nadir"]["acc"]);
+  for (const json& point : front["points"]) EXPECT_GE(point["objectives"]["acc"]["value"], 0.5);
+  EXPECT_EQ(front["chosen"], [&] {
+    json first = front["points"].front();
+    first["why"] = front["chosen"]["why"];
+    return first;
+  }());
+  const json best = world.get_json(job + "/front?preference=acc:1");
+  EXPECT_EQ(best["chosen"]["objectives"]["acc"]["value"], best["ideal"]["acc"]);
+  const json reached = world.get_json(job + "/front?reference_point=acc:0.1");
+  EXPECT_EQ(reached["chosen"]["objectives"]["acc"]["value"], best["ideal"]["acc"]);
+  EXPECT_LT(reached["chosen"]["why"]["value"], 0.0);
+}
+
+TEST(RestFront, IsShownAsOfATrial) {
+  World world;
+  const std::string id = world.finish(two_valleys_job(120));
+  const std::string job = "/v1/jobs/" + id;
+  const json now = world.get_json(job + "/front");
+  const auto [order, values] = world.manager().find(id)->with_state([](JobState& state) {
+    std::vector<std::vector<double>> told;
+    for (const TrialNumber number : state.told_order()) {
+      const auto& objectives = state.trials()[number - 1].outcome->objectives;
+      told.push_back({objectives[0].value, objectives[1].value});
+    }
+    return std::pair(state.told_order(), told);
+  });
+  for (const std::size_t told : {1U, 2U, 17U, 60U, 120U}) {
+    ParetoArchive archive;
+    for (std::size_t i = 0; i < told; ++i) archive.insert(order[i], values[i]);
+    const json then = world.get_json(job + "/front?at=" + std::to_string(order[told - 1]));
+    EXPECT_EQ(then["at"], order[told - 1]);
+    EXPECT_EQ(then["trials"], told);
+    ASSERT_EQ(then["points"].size(), archive.size());
+    for (std::size_t i = 0; i < archive.size(); ++i) {
+      EXPECT_EQ(then["points"][i]["trial"], archive.id(i));
+    }
+    if (told == 120) {
+      EXPECT_EQ(then["points"], now["points"]);
+    }
+  }
+  const std::string third = std::to_string(order[2]);
+  const HttpResponse first = world.get(job + "/front?knee&at=" + third);
+  EXPECT_EQ(world.get(job + "/front?knee&at=" + third).body, first.body);
+}
+
+TEST(RestFront, EveryPartOfTheQuestionIsInTheTag) {
+  World world;
+  const std::string front = "/v1/jobs/" + world.finish(two_valleys_job(50)) + "/front?";
+  std::set<std::string> tags;
+  const std::vector<std::string> questions = {"limit=9",
+                                              "limit=8",
+                                              "format=csv",
+                                              "knee",
+                                              "preference=f1:1",
+                                              "preference=f2:1",
+                                              "preference=f1:1&method=weighted_sum",
+                                              "reference_point=f1:1",
+                                              "where=f1<1",
+                                              "where=f1<=1",
+                                              "at=3",
+                                              "at=4",
+                                              "at=3&knee",
+                                              "confidence=0.9",
+                                              "confidence=0.95"};
+  for (const std::string& question : questions) {
+    const HttpResponse response = world.get(front + question);
+    ASSERT_EQ(response.status, 200) << question;
+    const std::string tag = header(response, "ETag");
+    EXPECT_TRUE(tags.insert(tag).second) << question;
+    EXPECT_EQ(world.get(front + question, {{"if-none-match", tag}}).status, 304) << question;
+  }
+  EXPECT_EQ(world.get(front + "knee=perhaps", {{"if-none-match", "*"}}).status, 400);
+  EXPECT_EQ(header(world.get(front + "knee&limit=9"), "ETag"),
+            header(world.get(front + "limit=9&knee"), "ETag"));
+}
+
+TEST(RestFront, CsvHasTheChosenPointFirst) {
+  World world;
+  const std::string job = "/v1/jobs/" + world.finish(two_valleys_job(200));
+  const json front = world.get_json(job + "/front?knee");
+  std::istringstream lines(world.get(job + "/front?knee&format=csv&confidence=0.9").body);
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(line, "trial,x,y,f1,f1_stderr,f2,f2_stderr,on_front,chosen\r");
+  std::getline(lines, line);
+  EXPECT_EQ(line.substr(0, line.find(',')), front["chosen"]["trial"].dump());
+  EXPECT_EQ(line.substr(line.size() - 5), ",1,1\r");
+  std::size_t rest = 0;
+  while (std::getline(lines, line)) {
+    EXPECT_EQ(line.substr(line.size() - 5), ",1,0\r");
+    ++rest;
+  }
+  EXPECT_EQ(rest + 1, front["points"].size());
+  EXPECT_EQ(world.get(job + "/front?where=f1<-9&format=csv").body,
+            "trial,x,y,f1,f1_stderr,f2,f2_stderr\r\n");
+}
+
+TEST(RestFront, ListsWhatNothingDominatesForSure) {
+  // Two clear points, one within the noise of the first, one far off.
+  World world({}, [](const EvaluationRequest& request) {
+    EvaluationReply reply;
+    const double x = request.candidate.point[0];
+    const std::vector<std::pair<double, double>> values = {{1, 2}, {2, 1}, {1.1, 2.1}, {5, 5}};
+    const auto& [a, b] = values[static_cast<std::size_t>(x)];
+    reply.outcome.objectives = {{a, 0.1, 100}, {b, 0.1, 100}};
+    return reply;
+  });
+  const std::string job =
+      "/v1/jobs/" +
+      world.finish(R"({"optimizer":"random","evaluator":"test","budget":{"trials":40},)"
+                   R"("space":[{"name":"x","type":"integer","low":0,"high":3}],)"
+                   R"("objectives":[{"name":"a"},{"name":"b"}]})");
+  const json front = world.get_json(job + "/front?confidence=0.95");
+  EXPECT_EQ(front["front_size"], 2);
+  EXPECT_EQ(front["plausible"]["confidence"], 0.95);
+  ASSERT_EQ(front["plausible"]["points"].size(), front["plausible"]["count"]);
+  EXPECT_LE(front["plausible"]["count"], 1);
+  for (const json& point : front["plausible"]["points"]) EXPECT_EQ(point["candidate"]["x"], 2);
+  EXPECT_EQ(world.get_json(job + "/front?confidence=0.5")["plausible"]["count"], 0);
+}
+
+TEST(RestFront, AnswersQuestionsBeforeAnythingIsMeasured) {
+  World world;
+  world.evaluator().hold();
+  const std::string front = "/v1/jobs/" + world.submit(two_valleys_job(50)) + "/front";
+  for (const std::string& question :
+       {std::string("?knee"), std::string("?preference=f1:1&where=f2<1"),
+        std::string("?confidence=0.9"), std::string("?reference_point=f1:1&limit=3")}) {
+    const json answer = world.get_json(front + question);
+    EXPECT_TRUE(answer["chosen"].is_null()) << question;
+    EXPECT_TRUE(answer["points"].empty()) << question;
+    EXPECT_TRUE(answer["ideal"].is_null()) << question;
+  }
+  EXPECT_EQ(world.get(front + "?at=1").status, 400);
+  world.evaluator().release();
+}
+
+TEST(RestHistory, TakesAReferencePointAndCountsSpend) {
+  World world;
+  const std::string job = "/v1/jobs/" + world.finish(two_valleys_job(100));
+  const json usual = world.get_json(job + "/history")["history"].back();
+  const json given = world.get_json(job + "/history?reference_point=f1:100,f2:100");
+  EXPECT_EQ(given["reference_point"], json::parse(R"({"f1":100.0,"f2":100.0})"));
+  EXPECT_GT(given["history"].back()["hypervolume"], usual["hypervolume"]);
+  EXPECT_EQ(usual["evaluation_seconds"], world.get_json(job)["progress"]["evaluation_seconds"]);
+  EXPECT_EQ(usual["best"], world.get_json(job + "/front")["ideal"]);
 }
 
 TEST(RestHistory, EndsWithWhatTheJobShows) {

@@ -107,6 +107,13 @@ TEST(CliFront, ThePictureIsBesideOrBelowAndFits) {
 
 TEST(CliFront, TheRecommendedPointIsMarked) {
   Json front = two_objectives(9);
+  front["chosen"] = front["points"][4];
+  front["chosen"]["why"] = {{"sentence", "Because."}};
+  const Lines chosen = front_view(front, 20, {160, true});
+  EXPECT_TRUE(holds(chosen, "◆"));
+  EXPECT_TRUE(holds(chosen, "Because."));
+  front.erase("chosen");
+  EXPECT_FALSE(holds(front_view(front, 20, {160, true}), "◆"));
   front["recommended"] = Json::parse(
       R"({"name":"found","trial":3,"estimates":{"f1":{"mean":0.02},"acc":{"mean":0.02}}})");
   EXPECT_TRUE(holds(front_view(front, 20, {160, true}), "◆"));
@@ -238,6 +245,27 @@ TEST(CliEvaluators, ShowHowBusyTheyAre) {
                 "objectives":[{"name":"acc","goal":"maximize"}]}])"),
                             {}),
             "digits      1/4       3  maximize acc  S"));
+}
+
+TEST(FrontView, SaysWhatNoPointMeets) {
+  Json front = two_objectives(9);
+  front["points"] = Json::array();
+  front["front_size"] = 9;
+  front["message"] = "No point will do; trial 3 misses it by 1.";
+  front["where"] = {{"constraints", {"f1 < 0"}}, {"satisfied", 0}, {"of", 9}};
+  EXPECT_EQ(joined(front_view(front, 20, {80, true})),
+            "zdt1-abc (running): front of 9 points after 705 trials; 0 with f1 < 0\n\n"
+            "No point will do; trial 3 misses it by 1.\n");
+}
+
+TEST(FrontView, ListsWhatNothingDominatesForSure) {
+  Json front = two_objectives(3);
+  front["plausible"] = {{"confidence", 0.95}, {"count", 2}, {"points", Json::array()}};
+  for (int i = 0; i < 2; ++i) front["plausible"]["points"].push_back(front["points"][0]);
+  EXPECT_TRUE(holds(front_view(front, 0, {}),
+                    "2 more points that nothing dominates with a confidence of 95%:"));
+  front["plausible"] = {{"confidence", 0.95}, {"count", 0}, {"points", Json::array()}};
+  EXPECT_TRUE(holds(front_view(front, 0, {}), "every other point is dominated"));
 }
 
 }  // namespace

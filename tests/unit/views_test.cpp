@@ -51,6 +51,21 @@ std::vector<std::string> pointers(const Error& error) {
   return found;
 }
 
+TEST(Query, ReadsFlagsAndWhatMayBeRepeated) {
+  QueryField where = QueryField::text("where", "");
+  where.repeatable = true;
+  const std::vector<QueryField> fields = {where, QueryField::flag("knee", "")};
+  const auto query = read_query(fields, {{"where", "a<1"}, {"knee", ""}, {"where", "b>2"}});
+  ASSERT_TRUE(query.ok());
+  EXPECT_EQ(query->texts("where"), (std::vector<std::string>{"a<1", "b>2"}));
+  EXPECT_TRUE(query->flag("knee"));
+  EXPECT_TRUE(read_query(fields, {{"knee", "true"}})->flag("knee"));
+  EXPECT_FALSE(read_query(fields, {{"knee", "false"}})->flag("knee"));
+  EXPECT_FALSE(read_query(fields, {})->flag("knee"));
+  EXPECT_FALSE(read_query(fields, {{"knee", "maybe"}}).ok());
+  EXPECT_FALSE(read_query(fields, {{"knee", ""}, {"knee", ""}}).ok());
+}
+
 TEST(Query, ReadsWhatIsDeclared) {
   std::vector<QueryField> fields = page_fields();
   fields.push_back(QueryField::choice("format", "", {"json", "csv"}));
@@ -218,16 +233,27 @@ TEST(EventView, ShowsLimitsThatChanged) {
 
 // ---- history -----------------------------------------------------------------------------------
 
-std::vector<HistorySample> samples(const std::vector<std::vector<double>>& objectives) {
-  std::vector<HistorySample> list;
+/// One trial per point, a second apart, half a second of evaluation each.
+ToldColumns samples(const std::vector<std::vector<double>>& objectives) {
+  ToldColumns told;
   for (std::size_t i = 0; i < objectives.size(); ++i) {
-    list.push_back({i + 1, i + 1, static_cast<std::int64_t>(1000 * (i + 1)), i, objectives[i]});
+    TrialRecord record;
+    record.told_ms = static_cast<std::int64_t>(1000 * (i + 1));
+    record.outcome = Outcome{};
+    record.outcome->seconds = 0.5;
+    for (const double value : objectives[i]) record.outcome->objectives.push_back({value});
+    told.add(i + 1, record, static_cast<std::uint32_t>(i),
+             std::vector<Objective>(objectives[i].size()));
   }
-  return list;
+  return told;
+}
+
+HistoryRequest rows(bool final, std::size_t points) {
+  return {.created_ms = 0, .final = final, .points = points};
 }
 
 TEST(History, OfOneObjectiveHasARowPerImprovementAndTheLast) {
-  const json view = history_view(samples({{5}, {7}, {3}, {4}, {1}, {2}}), {{"f"}}, 0, true, 200);
+  const json view = history_view(samples({{5}, {7}, {3}, {4}, {1}, {2}}), {{"f"}}, rows(true, 200));
   std::vector<std::pair<int, double>> rows;
   for (const json& row : view["history"]) rows.emplace_back(row["trial"], row["best"]["f"]);
   EXPECT_EQ(rows, (std::vector<std::pair<int, double>>{{1, 5}, {3, 3}, {5, 1}, {6, 1}}));
@@ -235,21 +261,21 @@ TEST(History, OfOneObjectiveHasARowPerImprovementAndTheLast) {
 }
 
 TEST(History, OfAMaximisedObjectiveHasTheUsersSign) {
-  const json view = history_view(samples({{-5}, {-7}}), {{"acc", Goal::maximize}}, 0, true, 200);
+  const json view = history_view(samples({{-5}, {-7}}), {{"acc", Goal::maximize}}, rows(true, 200));
   EXPECT_EQ(view["history"][1]["best"]["acc"], 7.0);
 }
 
 TEST(History, PoolsReplicates) {
   auto list = samples({{1}, {5}, {3}});
-  list[2].point_key = list[0].point_key;  // mean 2
-  const json view = history_view(list, {{"f"}}, 0, true, 200);
+  list.points[2] = list.points[0];  // mean 2
+  const json view = history_view(list, {{"f"}}, rows(true, 200));
   EXPECT_EQ(view["history"].back()["best"]["f"], 2.0);
 }
 
 TEST(History, IsThinnedWithBothEnds) {
   std::vector<std::vector<double>> falling;
   for (int i = 0; i < 1000; ++i) falling.push_back({1000.0 - i});
-  const json view = history_view(samples(falling), {{"f"}}, 0, true, 10);
+  const json view = history_view(samples(falling), {{"f"}}, rows(true, 10));
   ASSERT_EQ(view["history"].size(), 10U);
   EXPECT_EQ(view["history"].front()["trial"], 1);
   EXPECT_EQ(view["history"].back()["trial"], 1000);
@@ -259,7 +285,7 @@ TEST(History, OfSeveralObjectivesGrowsInHypervolume) {
   std::vector<std::vector<double>> points(20, {10, 10});
   points.push_back({5, 5});
   points.push_back({2, 8});
-  const json view = history_view(samples(points), {{"a"}, {"b"}}, 0, false, 100);
+  const json view = history_view(samples(points), {{"a"}, {"b"}}, rows(false, 100));
   EXPECT_EQ(view["reference_point"], json::parse(R"({"a":10.0,"b":10.0})"));
   ASSERT_EQ(view["history"].size(), 22U);
   EXPECT_EQ(view["history"][19]["hypervolume"], 0.0);
@@ -274,31 +300,97 @@ TEST(History, FrontLosesAPointThatProvesWorse) {
   points.push_back({5, 5});
   points.push_back({17, 17});  // again the point at (1, 1): mean (9, 9)
   auto list = samples(points);
-  list[22].point_key = list[20].point_key;
-  const json view = history_view(list, {{"a"}, {"b"}}, 0, false, 100);
+  list.points[22] = list.points[20];
+  const json view = history_view(list, {{"a"}, {"b"}}, rows(false, 100));
   EXPECT_EQ(view["history"][21]["hypervolume"], 81.0);
   EXPECT_EQ(view["history"][22]["hypervolume"], 25.0);
 }
 
 TEST(History, HasNoReferencePointBeforeTwentyTrials) {
-  const json view = history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, 0, false, 100);
+  const json view = history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, rows(false, 100));
   EXPECT_TRUE(view["reference_point"].is_null());
   EXPECT_TRUE(view["history"][1]["hypervolume"].is_null());
   EXPECT_FALSE(
-      history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, 0, true, 100)["reference_point"]
+      history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, rows(true, 100))["reference_point"]
           .is_null());
 }
 
+TEST(History, LeavesOutWhatViolatesAConstraint) {
+  auto list = samples({{5}, {1}, {4}});
+  list.feasible[1] = 0;
+  const json view = history_view(list, {{"f"}}, rows(true, 200));
+  ASSERT_EQ(view["history"].size(), 2U);
+  EXPECT_EQ(view["history"][1]["trial"], 3);
+  EXPECT_EQ(view["history"][1]["best"]["f"], 4.0);
+
+  auto pairs = samples({{5, 5}, {1, 1}, {4, 6}});
+  pairs.feasible[1] = 0;
+  const json front = history_view(pairs, {{"a"}, {"b"}}, rows(true, 200))["history"].back();
+  EXPECT_EQ(front["front_size"], 2);
+  EXPECT_EQ(front["best"], json::parse(R"({"a":4.0,"b":5.0})"));
+}
+
+TEST(History, TakesBackABestThatProvesInfeasible) {
+  auto list = samples({{5}, {1}, {1}});
+  list.points[2] = list.points[1];
+  list.feasible[2] = 0;
+  const json view = history_view(list, {{"f"}}, rows(true, 200));
+  ASSERT_EQ(view["history"].size(), 3U);
+  EXPECT_EQ(view["history"][1]["best"]["f"], 1.0);
+  EXPECT_EQ(view["history"][2]["best"]["f"], 5.0);
+}
+
+TEST(History, CountsWhatWasSpent) {
+  const json view = history_view(samples({{5}, {7}, {3}}), {{"f"}}, rows(true, 200));
+  EXPECT_EQ(view["history"].back()["evaluation_seconds"], 1.5);
+}
+
+TEST(History, TakesAReferencePoint) {
+  HistoryRequest request = rows(false, 100);
+  request.reference = {3.0, 4.0};
+  const json view = history_view(samples({{1, 2}, {2, 1}}), {{"a"}, {"b"}}, request);
+  EXPECT_EQ(view["reference_point"], json::parse(R"({"a":3.0,"b":4.0})"));
+  EXPECT_EQ(view["history"][0]["hypervolume"], 4.0);
+  EXPECT_EQ(view["history"][1]["hypervolume"], 5.0);
+}
+
+/// What the rows must be, from all the trials before each of them.
+TEST(History, AgreesWithFoldingEveryPrefix) {
+  std::uint32_t state = 12345;
+  const auto next = [&] { return (state = state * 1'664'525U + 1'013'904'223U) >> 8; };
+  std::vector<std::vector<double>> values;
+  for (int i = 0; i < 120; ++i) {
+    values.push_back({next() % 1000 / 1000.0, next() % 1000 / 1000.0});
+  }
+  ToldColumns told = samples(values);
+  std::uint32_t points = 0;
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    told.points[i] = points > 0 && next() % 3 == 0 ? next() % points : points++;
+    told.feasible[i] = next() % 5 == 0 ? 0 : 1;
+  }
+  const json view = history_view(told, {{"a"}, {"b"}}, rows(true, 1000));
+  ASSERT_EQ(view["history"].size(), told.size());
+  for (std::size_t row = 0; row < told.size(); ++row) {
+    const PooledPoints pool = pooled(told, row + 1);
+    ParetoArchive archive;
+    for (std::size_t point = 0; point < pool.size(); ++point) {
+      if (pool.feasible[point] != 0) archive.insert(point, {pool.mean(point), 2});
+    }
+    EXPECT_EQ(view["history"][row]["front_size"], archive.size()) << row;
+  }
+}
+
 TEST(History, OfNothingIsEmpty) {
-  EXPECT_TRUE(history_view({}, {{"a"}}, 0, true, 100)["history"].empty());
-  EXPECT_TRUE(history_view({}, {{"a"}, {"b"}}, 0, true, 100)["history"].empty());
+  EXPECT_TRUE(history_view(samples({}), {{"a"}}, rows(true, 100))["history"].empty());
+  EXPECT_TRUE(history_view(samples({}), {{"a"}, {"b"}}, rows(true, 100))["history"].empty());
 }
 
 TEST(HypervolumeInPassing, IsRefusedForLargeFrontsOfManyObjectives) {
-  std::vector<std::vector<double>> front(400, {0.5, 0.5, 0.5});
-  EXPECT_FALSE(affordable_hypervolume(front, {1, 1, 1}));
+  std::vector<std::vector<double>> front(400, std::vector<double>(5, 0.5));
+  EXPECT_FALSE(affordable_hypervolume(front, std::vector<double>(5, 1)));
   front.resize(1);
-  EXPECT_EQ(affordable_hypervolume(front, {1, 1, 1}), 0.125);
+  EXPECT_EQ(affordable_hypervolume(front, std::vector<double>(5, 1)), 0.03125);
+  EXPECT_TRUE(affordable_hypervolume(ObjectiveVectors(10'000, {0.5, 0.5, 0.5}), {1, 1, 1}));
 }
 
 // ---- metrics -----------------------------------------------------------------------------------

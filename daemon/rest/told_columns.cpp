@@ -1,0 +1,101 @@
+#include "daemon/rest/told_columns.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace paretod {
+namespace {
+
+/// A few milliseconds of holding the job's lock.  Getting it from a busy job may take longer.
+constexpr std::size_t rows_per_lock = 16'384;
+constexpr std::size_t remembered_jobs = 8;
+
+}  // namespace
+
+void ToldColumns::add(TrialNumber trial, const TrialRecord& record, std::uint32_t point,
+                      const std::vector<Objective>& of) {
+  const Outcome& outcome = *record.outcome;
+  objectives = of.size();
+  trials.push_back(trial);
+  told_ms.push_back(record.told_ms);
+  spent.push_back((spent.empty() ? 0 : spent.back()) + outcome.seconds);
+  points.push_back(point);
+  feasible.push_back(violation_of(outcome.constraints) <= 0 ? 1 : 0);
+  const bool has_values = point != JobState::no_point;
+  for (std::size_t i = 0; i < objectives; ++i) {
+    const Measurement m = has_values ? outcome.objectives[i] : Measurement{};
+    values.push_back(of[i].goal == Goal::maximize ? -m.value : m.value);
+    errors.push_back(m.standard_error);
+  }
+}
+
+PooledPoints pooled(const ToldColumns& told, std::size_t rows) {
+  const std::size_t n = told.objectives;
+  PooledPoints pool;
+  pool.objectives = n;
+  std::vector<double> squares;
+  bool repeated = false;
+  for (std::size_t row = 0; row < rows; ++row) {
+    if (!told.ok(row)) continue;
+    const std::size_t point = told.points[row];
+    const double* y = told.row(row);
+    if (point == pool.size()) {
+      pool.first_trials.push_back(told.trials[row]);
+      pool.replicates.push_back(1);
+      pool.feasible.push_back(told.feasible[row]);
+      pool.means.insert(pool.means.end(), y, y + n);
+      const double* error = &told.errors[row * n];
+      pool.errors.insert(pool.errors.end(), error, error + n);
+      continue;
+    }
+    // Welford's update, as in JobState.
+    repeated = true;
+    squares.resize(told.size() * n);
+    const auto count = static_cast<double>(++pool.replicates[point]);
+    pool.feasible[point] = pool.feasible[point] & told.feasible[row];
+    for (std::size_t i = 0; i < n; ++i) {
+      double& mean = pool.means[point * n + i];
+      const double delta = y[i] - mean;
+      mean += delta / count;
+      squares[point * n + i] += delta * (y[i] - mean);
+    }
+  }
+  for (std::size_t point = 0; repeated && point < pool.size(); ++point) {
+    const double count = pool.replicates[point];
+    if (count < 2) continue;
+    for (std::size_t i = point * n; i < (point + 1) * n; ++i) {
+      pool.errors[i] = std::sqrt(squares[i] / (count - 1) / count);
+    }
+  }
+  return pool;
+}
+
+std::shared_ptr<ToldCache::Entry> ToldCache::entry_of(const std::string& job) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(recent_.begin(), recent_.end(),
+                                  [&](const auto& entry) { return entry.first == job; });
+  if (found != recent_.end()) {
+    recent_.splice(recent_.begin(), recent_, found);
+  } else {
+    recent_.emplace_front(job, std::make_shared<Entry>());
+    if (recent_.size() > remembered_jobs) recent_.pop_back();
+  }
+  return recent_.front().second;
+}
+
+void ToldCache::extend(Job& job, ToldColumns& columns) {
+  bool more = true;
+  while (more) {
+    job.with_state([&](JobState& state) {
+      const auto& order = state.told_order();
+      const std::size_t end = std::min(order.size(), columns.size() + rows_per_lock);
+      for (std::size_t row = columns.size(); row < end; ++row) {
+        columns.add(order[row], state.trials()[order[row] - 1], state.told_points()[row],
+                    state.spec().objectives);
+      }
+      more = end < order.size();
+    });
+  }
+}
+
+}  // namespace paretod

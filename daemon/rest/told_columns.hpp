@@ -1,0 +1,76 @@
+#pragma once
+// What a job has been told, column by column: what its history, its front at an earlier time and
+// comparisons among all its points are computed from.  Kept beside the job and continued from the
+// last trial seen, so that a query touches only what is new under the job's lock.
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/jobs/job.hpp"
+
+namespace paretod {
+
+/// One row per told trial, in the order told.  A plain value.
+struct ToldColumns {
+  std::size_t objectives = 0;
+  std::vector<TrialNumber> trials;
+  std::vector<std::int64_t> told_ms;
+  std::vector<double> spent;          ///< evaluation seconds up to this trial and with it
+  std::vector<std::uint32_t> points;  ///< equal for replicates; JobState::no_point unless ok
+  std::vector<std::uint8_t> feasible;
+  std::vector<double> values;  ///< row by row, minimised; 0 unless ok
+  std::vector<double> errors;  ///< standard errors, row by row; negative: unknown
+
+  [[nodiscard]] std::size_t size() const { return trials.size(); }
+  [[nodiscard]] bool ok(std::size_t row) const { return points[row] != JobState::no_point; }
+  [[nodiscard]] const double* row(std::size_t row) const { return &values[row * objectives]; }
+  /// The job's objectives are those of the first row.  Points are numbered by first appearance.
+  void add(TrialNumber trial, const TrialRecord& record, std::uint32_t point,
+           const std::vector<Objective>& of);
+};
+
+/// Points as measured by the first so many told trials, replicates pooled as in MeasuredPoint.
+struct PooledPoints {
+  std::size_t objectives = 0;
+  std::vector<TrialNumber> first_trials;
+  std::vector<std::uint32_t> replicates;
+  std::vector<std::uint8_t> feasible;
+  std::vector<double> means;   ///< point by point, minimised
+  std::vector<double> errors;  ///< point by point; negative: unknown
+
+  [[nodiscard]] std::size_t size() const { return first_trials.size(); }
+  [[nodiscard]] const double* mean(std::size_t point) const { return &means[point * objectives]; }
+  [[nodiscard]] const double* error(std::size_t point) const { return &errors[point * objectives]; }
+};
+PooledPoints pooled(const ToldColumns& told, std::size_t rows);
+
+/// The columns of the jobs asked about last.  Thread-safe.
+class ToldCache {
+ public:
+  /// Calls `read` with all that the job has been told up to now; readers of one job take turns.
+  template <class Read>
+  auto with(Job& job, Read read) {
+    const std::shared_ptr<Entry> entry = entry_of(job.id());
+    const std::lock_guard lock(entry->mutex);
+    extend(job, entry->columns);
+    return read(std::as_const(entry->columns));
+  }
+
+ private:
+  struct Entry {
+    std::mutex mutex;
+    ToldColumns columns;
+  };
+  std::shared_ptr<Entry> entry_of(const std::string& job);
+  static void extend(Job& job, ToldColumns& columns);
+
+  std::mutex mutex_;
+  std::list<std::pair<std::string, std::shared_ptr<Entry>>> recent_;  ///< latest first
+};
+
+}  // namespace paretod

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""The examples of docs/front.md, run as they stand but for the port."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
+from daemon import BINARY, Daemon, ROOT  # noqa: E402
+
+
+class FrontDoc(unittest.TestCase):
+    def test_examples(self):
+        text = (ROOT / 'docs' / 'front.md').read_text()
+        script = re.search(r'<!-- example -->\n```bash\n(.*?)```', text, re.S).group(1)
+        with Daemon() as daemon:
+            daemon.start()
+            script = script.replace('http://127.0.0.1:8780', daemon.url)
+            env = {**os.environ, 'PATH': f'{pathlib.Path(BINARY).parent}:{os.environ["PATH"]}',
+                   'PARETOD_URL': daemon.url}
+            done = subprocess.run(['bash', '-euo', 'pipefail', '-c', script], cwd=daemon.directory, env=env,
+                                  text=True, capture_output=True, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn('succeeded', done.stdout)
+            self.assertEqual(done.stdout.count('\nchosen: trial '), 4, done.stdout)
+            self.assertIn('as of trial 100', done.stdout)
+            self.assertIn('confidence of 95%', done.stdout)
+            self.assertIn('"method":"chebyshev"', done.stdout)
+            self.assertIn('"reference_point":{"f1":1.0,"f2":7.0}', done.stdout)
+            rows = (daemon.directory / 'front.csv').read_text().splitlines()
+            self.assertTrue(rows[0].endswith(',chosen'))
+            self.assertTrue(rows[1].endswith(',1'))
+            self.assertTrue(all(row.endswith(',0') for row in rows[2:]))
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
