@@ -441,7 +441,7 @@ void FrontWriter::look_back(Job& job, const FrontRequest& request, Answer& answe
       const auto found = std::find(told.trials.begin(), told.trials.end(), *request.at);
       rows = std::min(rows, static_cast<std::size_t>(found - told.trials.begin()) + 1);
     }
-    const PooledPoints pool = pooled(told, rows);
+    const PooledPoints pool = confidence > 0 ? pooled(told, rows) : pooled_for_front(told, rows);
     std::vector<std::uint8_t> on_front;
     answer.slice = slice_of(pool, rows, on_front);
     if (confidence > 0) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 namespace paretod {
 namespace {
@@ -26,6 +27,15 @@ void ToldColumns::add(TrialNumber trial, const TrialRecord& record, std::uint32_
     const Measurement m = has_values ? outcome.objectives[i] : Measurement{};
     values.push_back(of[i].goal == Goal::maximize ? -m.value : m.value);
     errors.push_back(m.standard_error);
+  }
+  const std::size_t last = size() - 1;
+  if (first_repeat < last) return;
+  if (has_values && point < known_points_) return;
+  first_repeat = size();
+  if (!has_values) return;
+  known_points_ = point + 1;
+  if (feasible[last] != 0 && front_.insert(last, std::span(row(last), objectives))) {
+    entries.push_back(last);
   }
 }
 
@@ -66,6 +76,23 @@ PooledPoints pooled(const ToldColumns& told, std::size_t rows) {
     for (std::size_t i = point * n; i < (point + 1) * n; ++i) {
       pool.errors[i] = std::sqrt(squares[i] / (count - 1) / count);
     }
+  }
+  return pool;
+}
+
+PooledPoints pooled_for_front(const ToldColumns& told, std::size_t rows) {
+  if (rows > told.first_repeat) return pooled(told, rows);
+  const std::size_t n = told.objectives;
+  PooledPoints pool;
+  pool.objectives = n;
+  for (const std::size_t row : told.entries) {
+    if (row >= rows) break;
+    pool.first_trials.push_back(told.trials[row]);
+    pool.replicates.push_back(1);
+    pool.feasible.push_back(1);
+    pool.means.insert(pool.means.end(), told.row(row), told.row(row) + n);
+    const double* error = &told.errors[row * n];
+    pool.errors.insert(pool.errors.end(), error, error + n);
   }
   return pool;
 }

@@ -25,6 +25,10 @@ struct ToldColumns {
   std::vector<std::uint8_t> feasible;
   std::vector<double> values;  ///< row by row, minimised; 0 unless ok
   std::vector<double> errors;  ///< standard errors, row by row; negative: unknown
+  /// Rows that entered the front when they came, and the first row that measured a known point (or
+  /// the size): the front at any time before that one is the front of the entries so far.
+  std::vector<std::size_t> entries;
+  std::size_t first_repeat = 0;
 
   [[nodiscard]] std::size_t size() const { return trials.size(); }
   [[nodiscard]] bool ok(std::size_t row) const { return points[row] != JobState::no_point; }
@@ -32,6 +36,10 @@ struct ToldColumns {
   /// The job's objectives are those of the first row.  Points are numbered by first appearance.
   void add(TrialNumber trial, const TrialRecord& record, std::uint32_t point,
            const std::vector<Objective>& of);
+
+ private:
+  std::uint32_t known_points_ = 0;
+  ParetoArchive front_;
 };
 
 /// Points as measured by the first so many told trials, replicates pooled as in MeasuredPoint.
@@ -48,6 +56,8 @@ struct PooledPoints {
   [[nodiscard]] const double* error(std::size_t point) const { return &errors[point * objectives]; }
 };
 PooledPoints pooled(const ToldColumns& told, std::size_t rows);
+/// Without the points that were off the front all the time, where that is known at no cost.
+PooledPoints pooled_for_front(const ToldColumns& told, std::size_t rows);
 
 /// The columns of the jobs asked about last.  Thread-safe.
 class ToldCache {

@@ -354,6 +354,23 @@ TEST(History, TakesAReferencePoint) {
   EXPECT_EQ(view["history"][1]["hypervolume"], 5.0);
 }
 
+TEST(ToldColumns, KnowWhatEnteredTheFrontUntilAPointIsMeasuredAgain) {
+  ToldColumns told = samples({{3, 3}, {4, 4}, {1, 5}, {2, 2}});
+  EXPECT_EQ(told.entries, (std::vector<std::size_t>{0, 2, 3}));
+  EXPECT_EQ(told.first_repeat, 4U);
+  EXPECT_EQ(pooled_for_front(told, 3).first_trials, (std::vector<TrialNumber>{1, 3}));
+  TrialRecord record;
+  record.outcome = Outcome{};
+  record.outcome->objectives = {{9}, {9}};
+  told.add(5, record, 2, std::vector<Objective>(2));
+  told.add(6, record, 4, std::vector<Objective>(2));
+  EXPECT_EQ(told.first_repeat, 4U);
+  EXPECT_EQ(pooled_for_front(told, 4).first_trials, (std::vector<TrialNumber>{1, 3, 4}));
+  const PooledPoints pool = pooled_for_front(told, 6);
+  EXPECT_EQ(pool.first_trials, (std::vector<TrialNumber>{1, 2, 3, 4, 6}));
+  EXPECT_EQ(pool.mean(2)[0], 5.0);
+}
+
 /// What the rows must be, from all the trials before each of them.
 TEST(History, AgreesWithFoldingEveryPrefix) {
   std::uint32_t state = 12345;
