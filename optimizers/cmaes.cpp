@@ -325,7 +325,7 @@ class Cmaes {
           4 + static_cast<std::size_t>(3 * std::log(static_cast<double>(n)));
       // Generations narrower than the slots would only ever see results of an older distribution.
       // Rotated Rosenbrock, 8 dimensions, median evaluations to 1e-8 on 16 and 64 slots: 7,200 and
-      // 16,300 so, 30,800 and 54,400 with the usual population.
+      // 16,500 so, 31,000 and 63,600 with the usual population.
       const std::size_t slots = evaluations_.parallelism() / searches_.size();
       search.base_population = params_.population > 0 ? static_cast<std::size_t>(params_.population)
                                                       : std::max(usual_population, slots);
