@@ -36,9 +36,8 @@ void check_parameter(const Parameter& declared, const Parameter& asked, const st
         {at + "/type", "the evaluator declares it as " + std::string(name_of(declared.type))});
     return;
   }
-  const bool bounded =
-      asked.type == ParameterType::real || asked.type == ParameterType::integer ||
-      asked.type == ParameterType::affine || asked.type == ParameterType::schedule;
+  const bool bounded = asked.type == ParameterType::real || asked.type == ParameterType::integer ||
+                       asked.type == ParameterType::affine || asked.type == ParameterType::schedule;
   if (bounded && asked.low < declared.low) {
     problems.push_back({at + "/low", "is below what the evaluator declares"});
   }

@@ -30,8 +30,8 @@ class InProcessEvaluator : public Evaluator {
   /// How many requests of this job a worker may take at once: more where that makes them cheaper,
   /// one where they would only wait for each other.  Called under a lock: must be quick.
   [[nodiscard]] virtual std::size_t largest_batch(const EvaluationContext& context) const = 0;
-  /// One outcome per request, in order, all of one context; called on worker threads, at most `threads` at once.  An
-  /// exception becomes a failed outcome for every request of the batch.
+  /// One outcome per request, in order, all of one context; called on worker threads, at most
+  /// `threads` at once.  An exception becomes a failed outcome for every request of the batch.
   virtual std::vector<Outcome> evaluate_batch(std::span<const EvaluationRequest> requests) = 0;
 
  private:

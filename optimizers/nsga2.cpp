@@ -56,8 +56,9 @@ class CrowdingSurvival final : public Survival {
 Problems check_nsga2(const SearchProblem& problem, const Nsga2Params& params) {
   Problems problems;
   if (problem.objectives.size() > 4) {
-    problems.push_back({"/objectives",
-                        "crowding does not spread a front of more than 4 objectives; use \"nsga3\""});
+    problems.push_back(
+        {"/objectives",
+         "crowding does not spread a front of more than 4 objectives; use \"nsga3\""});
   }
   if (problem.trials > 0 && problem.trials < static_cast<std::uint64_t>(params.population)) {
     problems.push_back(
@@ -70,12 +71,11 @@ Problems check_nsga2(const SearchProblem& problem, const Nsga2Params& params) {
 Report run_nsga2(const SearchProblem& problem, const Nsga2Params& params,
                  Evaluations& evaluations) {
   CrowdingSurvival survival;
-  const SteadyStateSettings settings{
-      .population = static_cast<std::size_t>(params.population),
-      .rates = {params.crossover_probability, params.crossover_index, params.mutation_probability,
-                params.mutation_index},
-      .fidelity = static_cast<std::uint64_t>(params.fidelity),
-      .replicate_share = params.replicate_share};
+  const SteadyStateSettings settings{.population = static_cast<std::size_t>(params.population),
+                                     .rates = {params.crossover_probability, params.crossover_index,
+                                               params.mutation_probability, params.mutation_index},
+                                     .fidelity = static_cast<std::uint64_t>(params.fidelity),
+                                     .replicate_share = params.replicate_share};
   return run_steady_state(problem, settings, survival, evaluations);
 }
 

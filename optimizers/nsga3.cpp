@@ -236,9 +236,8 @@ Problems check_nsga3(const SearchProblem& problem, const Nsga3Params& params) {
                   static_cast<double>(k);
   }
   if (directions > most_directions) {
-    return {{"/optimizer/params/divisions",
-             "makes more than 10000 reference directions with " + std::to_string(objectives) +
-                 " objectives"}};
+    return {{"/optimizer/params/divisions", "makes more than 10000 reference directions with " +
+                                                std::to_string(objectives) + " objectives"}};
   }
   const std::size_t population = population_of(problem, params);
   if (population < 4) {
@@ -255,12 +254,11 @@ Report run_nsga3(const SearchProblem& problem, const Nsga3Params& params,
                  Evaluations& evaluations) {
   ReferenceSurvival survival(
       directions_for(problem.objectives.size(), static_cast<std::size_t>(params.divisions)));
-  const SteadyStateSettings settings{
-      .population = population_of(problem, params),
-      .rates = {params.crossover_probability, params.crossover_index, params.mutation_probability,
-                params.mutation_index},
-      .fidelity = static_cast<std::uint64_t>(params.fidelity),
-      .replicate_share = params.replicate_share};
+  const SteadyStateSettings settings{.population = population_of(problem, params),
+                                     .rates = {params.crossover_probability, params.crossover_index,
+                                               params.mutation_probability, params.mutation_index},
+                                     .fidelity = static_cast<std::uint64_t>(params.fidelity),
+                                     .replicate_share = params.replicate_share};
   return run_steady_state(problem, settings, survival, evaluations);
 }
 

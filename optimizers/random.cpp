@@ -14,8 +14,8 @@ Report run_random(const SearchProblem& problem, const RandomParams& params,
     while (evaluations.slot_free()) {
       Rng rng(problem.seed, ++drawn);
       Candidate candidate;
-      candidate.point = drawn <= problem.initial.size() ? problem.initial[drawn - 1]
-                                                        : problem.space.sample(rng);
+      candidate.point =
+          drawn <= problem.initial.size() ? problem.initial[drawn - 1] : problem.space.sample(rng);
       candidate.fidelity = static_cast<std::uint64_t>(params.fidelity);
       evaluations.submit(candidate);
     }

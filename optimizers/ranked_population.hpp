@@ -13,10 +13,10 @@ namespace paretod {
 
 struct Member {
   Point point;
-  std::vector<double> objectives;  ///< means over the replicates, minimised
-  std::vector<double> variances;   ///< of those means; zero where unknown
-  double violation = 0;            ///< sum of violated constraints
-  TrialNumber trial = 0;           ///< the first that evaluated the point
+  std::vector<double> objectives;                    ///< means over the replicates, minimised
+  std::vector<double> variances;                     ///< of those means; zero where unknown
+  double violation = 0;                              ///< sum of violated constraints
+  TrialNumber trial = 0;                             ///< the first that evaluated the point
   std::vector<std::vector<double>> replicates = {};  ///< outcomes, when there may be several
 };
 

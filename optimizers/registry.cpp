@@ -12,13 +12,8 @@ namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
-      cmaes_optimizer(),
-      lcsc_optimizer(),
-      nsga2_optimizer(),
-      nsga3_optimizer(),
-      pagmo_optimizer(),
-      random_optimizer(),
-      sobol_optimizer(),
+      cmaes_optimizer(), lcsc_optimizer(),   nsga2_optimizer(), nsga3_optimizer(),
+      pagmo_optimizer(), random_optimizer(), sobol_optimizer(),
   };
 }
 

@@ -19,9 +19,8 @@ Report run_sobol(const SearchProblem& problem, const SobolParams& params,
   while (true) {
     while (evaluations.slot_free()) {
       Candidate candidate;
-      candidate.point = initial < problem.initial.size()
-                            ? problem.initial[initial++]
-                            : problem.space.from_unit(sequence.next());
+      candidate.point = initial < problem.initial.size() ? problem.initial[initial++]
+                                                         : problem.space.from_unit(sequence.next());
       candidate.fidelity = static_cast<std::uint64_t>(params.fidelity);
       evaluations.submit(candidate);
     }

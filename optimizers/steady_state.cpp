@@ -15,8 +15,8 @@ namespace {
 
 class SteadyState {
  public:
-  SteadyState(const SearchProblem& problem, const SteadyStateSettings& settings,
-              Survival& survival, Evaluations& evaluations)
+  SteadyState(const SearchProblem& problem, const SteadyStateSettings& settings, Survival& survival,
+              Evaluations& evaluations)
       : problem_(problem),
         settings_(settings),
         survival_(survival),
@@ -188,7 +188,7 @@ class SteadyState {
   std::unordered_map<TrialNumber, std::uint64_t> replicates_asked_;  ///< by first trial
   std::unordered_map<TrialNumber, TrialNumber> repeating_;  ///< in flight: which trial they repeat
   std::size_t next_initial_ = 0;
-  std::size_t started_ = 0;  ///< points tried, imported ones included
+  std::size_t started_ = 0;   ///< points tried, imported ones included
   TrialNumber repeated_ = 0;  ///< what the replicate that is being submitted repeats
   std::uint64_t draws_ = 0;
 };

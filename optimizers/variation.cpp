@@ -94,8 +94,8 @@ double Variation::blend(std::size_t i, double a, double b, Rng& rng) const {
   const double room = upper ? ceiling - high : low - floor;
   const double power = 1 / (rates_.crossover_index + 1);
   const double alpha = 2 - std::pow(1 + 2 * room / gap, -(rates_.crossover_index + 1));
-  const double spread = u <= 1 / alpha ? std::pow(u * alpha, power)
-                                       : std::pow(1 / (2 - u * alpha), power);
+  const double spread =
+      u <= 1 / alpha ? std::pow(u * alpha, power) : std::pow(1 / (2 - u * alpha), power);
   const double middle = (low + high) / 2;
   const double x = upper ? middle + spread * gap / 2 : middle - spread * gap / 2;
   return decode(i, std::clamp(x, floor, ceiling));
@@ -127,8 +127,7 @@ Point Variation::child(const Point& a, const Point& b, Rng& rng) const {
   return space_.repair(std::move(child));
 }
 
-void Variation::cross(std::size_t p, const Point& a, const Point& b, Point& child,
-                      Rng& rng) const {
+void Variation::cross(std::size_t p, const Point& a, const Point& b, Point& child, Rng& rng) const {
   const Parameter& parameter = space_.parameters()[p];
   const std::size_t offset = space_.offset(p);
   const std::size_t width = space_.width(p);

@@ -264,9 +264,8 @@ void read_steps(const Parameter& parameter, const json& value, std::span<double>
                 step[0], problem);
     std::size_t next = 1;
     if (problem.empty() && !parameter.choices.empty()) {
-      const auto choice = index_of(parameter.choices,
-                                   given.is_object() ? given.value("choice", json()) : json(),
-                                   problem);
+      const auto choice = index_of(
+          parameter.choices, given.is_object() ? given.value("choice", json()) : json(), problem);
       step[next++] = static_cast<double>(choice.value_or(0));
     }
     if (problem.empty() && given.is_object() && given.contains("mask")) {
@@ -408,10 +407,9 @@ json to_json(const std::vector<Parameter>& parameters) {
   json array = json::array();
   for (const Parameter& parameter : parameters) {
     json object{{"name", parameter.name}, {"type", name_of(parameter.type)}};
-    const bool bounded = parameter.type == ParameterType::real ||
-                         parameter.type == ParameterType::integer ||
-                         parameter.type == ParameterType::affine ||
-                         parameter.type == ParameterType::schedule;
+    const bool bounded =
+        parameter.type == ParameterType::real || parameter.type == ParameterType::integer ||
+        parameter.type == ParameterType::affine || parameter.type == ParameterType::schedule;
     if (bounded && std::isfinite(parameter.low)) object["low"] = parameter.low;
     if (bounded && std::isfinite(parameter.high)) object["high"] = parameter.high;
     if (parameter.log_scale) object["log"] = true;

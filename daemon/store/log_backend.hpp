@@ -68,9 +68,9 @@ class LogBackend {
   /// unavailable (the backend is closing).
   virtual std::vector<Result<void>> write(std::span<const Batch> batches) = 0;
 
-  /// Calls `sink` for every event with id > after, in order, until it says false.  Returns the id of
-  /// the last event that it knows of: the log's top, unless the sink ended the reading.
-  /// Checks numbering and epochs (redis-log.md rule 11): corrupt rather than skip.
+  /// Calls `sink` for every event with id > after, in order, until it says false.  Returns the id
+  /// of the last event that it knows of: the log's top, unless the sink ended the reading. Checks
+  /// numbering and epochs (redis-log.md rule 11): corrupt rather than skip.
   virtual Result<EventId> read(const std::string& job, EventId after, const EventSink& sink) = 0;
   /// All jobs that have a log, in no particular order.
   virtual Result<std::vector<std::string>> jobs() = 0;

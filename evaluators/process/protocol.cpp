@@ -109,8 +109,7 @@ void read_result(const json& document, ResultMessage& message) {
       message.objectives.emplace(item.key(), measurement);
     }
   }
-  if (const auto list = document.find("constraints");
-      list != document.end() && !list->is_null()) {
+  if (const auto list = document.find("constraints"); list != document.end() && !list->is_null()) {
     const auto number = [](const json& item) { return item.is_number(); };
     if (!list->is_array() || !std::all_of(list->begin(), list->end(), number)) {
       message.defect = "\"constraints\" has to be an array of numbers";

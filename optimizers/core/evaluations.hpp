@@ -20,8 +20,8 @@ struct BudgetSpent {};
 struct Stagnated {};
 
 /// Thrown by submit() and next() when the run has to unwind: pause, cancel, shutdown.  The run
-/// comes back later as a replay.  None of these types derives from std::exception, so that a library's
-/// catch (const std::exception&) cannot swallow it.
+/// comes back later as a replay.  None of these types derives from std::exception, so that a
+/// library's catch (const std::exception&) cannot swallow it.
 struct SearchStopped {};
 
 class Evaluations {

@@ -122,8 +122,8 @@ bool dominates(std::span<const double> a, std::span<const double> b) {
 bool ParetoArchive::covers(std::span<const double> point) const {
   if (empty()) return false;
   const auto& first = columns_[0];
-  const auto end = static_cast<std::size_t>(
-      std::upper_bound(first.begin(), first.end(), point[0]) - first.begin());
+  const auto end = static_cast<std::size_t>(std::upper_bound(first.begin(), first.end(), point[0]) -
+                                            first.begin());
   // Of two objectives, the second falls from member to member.
   const std::size_t begin = columns_.size() <= 2 && end > 0 ? end - 1 : 0;
   return find_member(columns_, begin, end, point, std::less_equal<>()) < end;

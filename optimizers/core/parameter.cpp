@@ -57,8 +57,7 @@ void check_whole_bounds(const Parameter& parameter, const std::string& at, Probl
   }
 }
 
-void check_names(const std::vector<std::string>& names, const std::string& at,
-                 Problems& problems) {
+void check_names(const std::vector<std::string>& names, const std::string& at, Problems& problems) {
   std::set<std::string> seen;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (!seen.insert(names[i]).second) {
@@ -70,8 +69,8 @@ void check_names(const std::vector<std::string>& names, const std::string& at,
 void check_items(const Parameter& parameter, std::size_t fewest, const std::string& at,
                  Problems& problems) {
   if (parameter.choices.size() < fewest) {
-    problems.push_back({at + "/choices", fewest == 1 ? "needs at least one choice"
-                                                     : "needs at least two items"});
+    problems.push_back(
+        {at + "/choices", fewest == 1 ? "needs at least one choice" : "needs at least two items"});
   }
   if (parameter.choices.size() > most_items) {
     problems.push_back({at + "/choices", "must be at most " + std::to_string(most_items)});
@@ -81,11 +80,11 @@ void check_items(const Parameter& parameter, std::size_t fewest, const std::stri
 
 void check_size(const Parameter& parameter, const std::string& at, Problems& problems) {
   if (parameter.size < 2) {
-    problems.push_back({at + "/size",
-                        parameter.type == ParameterType::affine
-                            ? "an affine combination needs at least 2 coefficients; with one the "
-                              "only combination is that checkpoint itself"
-                            : "a simplex needs at least 2 shares"});
+    problems.push_back(
+        {at + "/size", parameter.type == ParameterType::affine
+                           ? "an affine combination needs at least 2 coefficients; with one the "
+                             "only combination is that checkpoint itself"
+                           : "a simplex needs at least 2 shares"});
   } else if (parameter.size > most_coefficients) {
     problems.push_back({at + "/size", "must be at most " + std::to_string(most_coefficients)});
   } else if (!parameter.labels.empty() && parameter.labels.size() != parameter.size) {
@@ -232,7 +231,8 @@ void repair_schedule(const Parameter& parameter, std::span<const Coordinate> coo
   std::stable_sort(steps.begin(), steps.end(),
                    [](const auto& a, const auto& b) { return a[0] < b[0]; });
   const double gap = least_gap(parameter);
-  for (std::size_t s = 1; s < count; ++s) steps[s][0] = std::max(steps[s][0], steps[s - 1][0] + gap);
+  for (std::size_t s = 1; s < count; ++s)
+    steps[s][0] = std::max(steps[s][0], steps[s - 1][0] + gap);
   for (std::size_t s = count; s-- > 0;) {
     steps[s][0] = std::min(steps[s][0], s + 1 < count ? steps[s + 1][0] - gap : parameter.high);
   }
@@ -430,8 +430,8 @@ std::vector<Coordinate> coordinates_of(const Parameter& parameter) {
     case ParameterType::schedule:
       break;
   }
-  std::vector<Coordinate> coordinates{whole_coordinate(
-      static_cast<double>(parameter.least), static_cast<double>(parameter.most), true)};
+  std::vector<Coordinate> coordinates{whole_coordinate(static_cast<double>(parameter.least),
+                                                       static_cast<double>(parameter.most), true)};
   for (std::size_t s = 0; s < parameter.most; ++s) {
     coordinates.push_back({parameter.low, parameter.high, parameter.low, parameter.high,
                            parameter.whole, false, true});

@@ -24,9 +24,10 @@ std::optional<std::size_t> check_condition(const std::vector<Parameter>& paramet
   const Parameter& parent = parameters[found->second];
   if (parent.type != ParameterType::categorical && parent.type != ParameterType::boolean &&
       parent.type != ParameterType::integer) {
-    problems.push_back({here, "a condition can be about a categorical, boolean or integer "
-                              "parameter; \"" +
-                                  parent.name + "\" is " + std::string(name_of(parent.type))});
+    problems.push_back({here,
+                        "a condition can be about a categorical, boolean or integer "
+                        "parameter; \"" +
+                            parent.name + "\" is " + std::string(name_of(parent.type))});
     return std::nullopt;
   }
   if (condition.values.empty()) problems.push_back({here, "needs at least one value"});
@@ -162,7 +163,8 @@ Point SearchSpace::from_unit(std::span<const double> unit) const {
         point[i] = c.sampling_low + u * (c.sampling_high - c.sampling_low);
       }
     }
-    for (std::size_t i = 0; simplex && sum > 0 && i < widths_[p]; ++i) point[offsets_[p] + i] /= sum;
+    for (std::size_t i = 0; simplex && sum > 0 && i < widths_[p]; ++i)
+      point[offsets_[p] + i] /= sum;
   }
   return repair(std::move(point));
 }

@@ -191,7 +191,8 @@ SearchProblem search_problem(const Benchmark& b, std::uint64_t seed, std::uint64
   return problem;
 }
 
-// ---- hypervolume of what was evaluated -----------------------------------------------------------
+// ---- hypervolume of what was evaluated
+// -----------------------------------------------------------
 
 /// Above three objectives exact volumes of thousands of points are out of reach: the share of a
 /// fixed sample that is dominated (standard error below 0.004).
@@ -235,7 +236,8 @@ void print(const std::vector<double>& values) {
   std::printf("\n");
 }
 
-// ---- evaluations in process ------------------------------------------------------------------------
+// ---- evaluations in process
+// ------------------------------------------------------------------------
 
 /// In flight up to `parallelism`, finished in the order asked.
 class DirectEvaluations final : public Evaluations {
@@ -382,7 +384,8 @@ void run_optimizer(const std::string& name, const SearchProblem& problem,
   std::exit(2);
 }
 
-// ---- pagmo's own NSGA-II -----------------------------------------------------------------------------
+// ---- pagmo's own NSGA-II
+// -----------------------------------------------------------------------------
 
 struct PagmoProblem {
   const Benchmark* benchmark = nullptr;
@@ -414,7 +417,8 @@ std::vector<Values> run_pagmo(const Benchmark& b, std::uint64_t seed, std::size_
   return evaluated;
 }
 
-// ---- commands ----------------------------------------------------------------------------------------
+// ---- commands
+// ----------------------------------------------------------------------------------------
 
 std::vector<Values> read_vectors() {
   std::vector<Values> vectors;

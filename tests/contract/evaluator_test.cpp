@@ -117,8 +117,8 @@ TEST_P(EvaluatorContract, AcceptsItsOwnDeclaration) {
 TEST_P(EvaluatorContract, RefusesUnknownObjectivesAndParameters) {
   context_.objectives[0].name = "no-such-objective";
   context_.params["no-such-parameter"] = true;
-  EXPECT_EQ(problems(), (std::set<std::string>{"/objectives/0/name",
-                                               "/evaluator/params/no-such-parameter"}));
+  EXPECT_EQ(problems(),
+            (std::set<std::string>{"/objectives/0/name", "/evaluator/params/no-such-parameter"}));
 }
 
 TEST_P(EvaluatorContract, RefusesTheOppositeGoal) {

@@ -58,8 +58,8 @@ class ProcessEvaluatorTest : public ::testing::Test {
     const auto found = std::find(choices.begin(), choices.end(), behave);
     EXPECT_NE(found, choices.end()) << behave;
     const std::uint64_t ticket = next_ticket_++;
-    return {ticket, context_, ticket, 1,
-            {{static_cast<double>(found - choices.begin()), x}}, deadline_s};
+    return {ticket,    context_, ticket, 1, {{static_cast<double>(found - choices.begin()), x}},
+            deadline_s};
   }
   void submit(EvaluationRequest request) {
     std::vector<EvaluationRequest> requests;

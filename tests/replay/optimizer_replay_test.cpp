@@ -158,7 +158,11 @@ std::vector<Case> cases() {
        problem(mixed_space().parameters(), 3, 80),
        outcome(3)},
       {"random", optimizer_named("random"), {}, problem({kind, rate, count}, 2, 60), outcome(2)},
-      {"sobol", optimizer_named("sobol"), {}, problem(mixed_space().parameters(), 2, 60), outcome(2)},
+      {"sobol",
+       optimizer_named("sobol"),
+       {},
+       problem(mixed_space().parameters(), 2, 60),
+       outcome(2)},
   };
 }
 

@@ -164,7 +164,8 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
       {"pagmo", R"({"optimizer":{"name":"pagmo","params":{"population":8}},"evaluator":"zdt1",)"
                 R"("budget":{"trials":24},)" +
                     common + "}"},
-      {"sobol", R"({"optimizer":"sobol","evaluator":"zdt1","budget":{"trials":24},)" + common + "}"},
+      {"sobol",
+       R"({"optimizer":"sobol","evaluator":"zdt1","budget":{"trials":24},)" + common + "}"},
       {"nsga2", R"({"optimizer":{"name":"nsga2","params":{"population":8}},"evaluator":"zdt1",)"
                 R"("noise":{"confidence":0.9,"replicates":3},"budget":{"trials":32},)" +
                     common + "}"},
@@ -188,11 +189,10 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
 
 std::vector<std::pair<EventId, std::string>> raw_log(LogBackend& backend, const std::string& job) {
   std::vector<std::pair<EventId, std::string>> events;
-  const auto top = backend.read(
-      job, {}, [&](EventId id, std::string_view text) {
-        events.emplace_back(id, text);
-        return true;
-      });
+  const auto top = backend.read(job, {}, [&](EventId id, std::string_view text) {
+    events.emplace_back(id, text);
+    return true;
+  });
   EXPECT_TRUE(top.ok()) << top.error().text();
   return events;
 }

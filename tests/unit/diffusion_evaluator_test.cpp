@@ -321,7 +321,9 @@ TEST_F(DiffusionEvaluatorTest, DestructionCancelsWhatRuns) {
   EvaluationRequest request;
   request.context = context_for(**evaluator);
   request.candidate.point = {0, 0, 0};
-  (*evaluator)->evaluate({request, request, request}, [&](const std::vector<EvaluationReply>& some) { replies += some.size(); });
+  (*evaluator)
+      ->evaluate({request, request, request},
+                 [&](const std::vector<EvaluationReply>& some) { replies += some.size(); });
   evaluator->reset();
   const std::size_t after = replies;
   EXPECT_LE(after, 1u);  // what was queued is dropped; what ran may still answer before the end

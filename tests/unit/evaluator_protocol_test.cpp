@@ -10,8 +10,8 @@
 namespace paretod {
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 std::string hello_refusal(std::string_view line) {
   const auto hello = parse_hello(line);
@@ -141,8 +141,8 @@ TEST(Protocol, WordsLikeNanAreLeftAloneInStrings) {
   ASSERT_TRUE(message.ok());
   EXPECT_EQ(std::get<ErrorMessage>(*message).text, "loss is \"NaN\", Infinity");
   // Quoting happens only where JSON itself failed, and not inside strings.
-  const EvaluationReply reply = reply_to(
-      R"({"type":"result","id":"NaN \" NaN","objectives":{"NaN":1,"fd":NaN}})", {{"NaN"}});
+  const EvaluationReply reply =
+      reply_to(R"({"type":"result","id":"NaN \" NaN","objectives":{"NaN":1,"fd":NaN}})", {{"NaN"}});
   EXPECT_THAT(reply.outcome.reason, HasSubstr("\"fd\""));
 }
 

@@ -122,13 +122,13 @@ class GroupCommitTest : public testing::Test {
   }
   std::vector<std::string> events(const std::string& job) {
     std::vector<std::string> found;
-    EXPECT_TRUE(
-        backend_
-            .read(job, {1, 1}, [&](EventId, std::string_view event) {
-              found.emplace_back(event);
-              return true;
-            })
-            .ok());
+    EXPECT_TRUE(backend_
+                    .read(job, {1, 1},
+                          [&](EventId, std::string_view event) {
+                            found.emplace_back(event);
+                            return true;
+                          })
+                    .ok());
     return found;
   }
 

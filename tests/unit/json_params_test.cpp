@@ -32,10 +32,12 @@ Fields<JsonSampleParams> describe() {
 
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
+using ::testing::HasSubstr;
 
-json document(const char* text) { return parse_json(text).value(); }
+json document(const char* text) {
+  return parse_json(text).value();
+}
 
 TEST(ParamsJson, ReadsEveryKindOfValue) {
   const auto values = param_values_from_json(
@@ -53,8 +55,7 @@ TEST(ParamsJson, ReadsEveryKindOfValue) {
 }
 
 TEST(ParamsJson, RoundTrips) {
-  const json object =
-      document(R"({"a":true,"b":-3,"c":0.1,"d":"t","e":[1.0,2.0],"f":["x"]})");
+  const json object = document(R"({"a":true,"b":-3,"c":0.1,"d":"t","e":[1.0,2.0],"f":["x"]})");
   EXPECT_EQ(to_json(param_values_from_json(object, "").value()), object);
 }
 
@@ -64,9 +65,9 @@ TEST(ParamsJson, PointsAtEveryOffendingValue) {
   ASSERT_FALSE(values.ok());
   std::vector<std::string> pointers;
   for (const Problem& problem : values.error().problems) pointers.push_back(problem.pointer);
-  EXPECT_THAT(pointers, ::testing::UnorderedElementsAre("/optimizer/params/no",
-                                                        "/optimizer/params/a~1b",
-                                                        "/optimizer/params/mixed"));
+  EXPECT_THAT(pointers,
+              ::testing::UnorderedElementsAre("/optimizer/params/no", "/optimizer/params/a~1b",
+                                              "/optimizer/params/mixed"));
   EXPECT_FALSE(param_values_from_json(json::array(), "/p").ok());
 }
 
@@ -113,12 +114,12 @@ TEST(ParamsJson, SchemaReadsBackAsTheSameFields) {
 }
 
 TEST(ParamsJson, DeclaredDefaultMustObeyItsOwnDeclaration) {
-  const auto fields = fields_from_json(
-      document(R"({"a":{"type":"integer","default":11,"maximum":10},
+  const auto fields =
+      fields_from_json(document(R"({"a":{"type":"integer","default":11,"maximum":10},
                    "b":{"type":"nothing","default":1},
                    "c":{"type":"number"},
                    "d":{"type":"number","default":1,"mininum":0}})"),
-      "/params");
+                       "/params");
   ASSERT_FALSE(fields.ok());
   const std::string text = fields.error().text();
   EXPECT_THAT(text, HasSubstr("/params/a/default"));

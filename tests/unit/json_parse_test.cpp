@@ -10,8 +10,8 @@
 namespace paretod {
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 std::string refusal(std::string_view text, const JsonLimits& limits = {}) {
   const auto parsed = parse_json(text, limits);

@@ -12,8 +12,8 @@
 namespace paretod {
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 constexpr const char* every_type = R"([
   {"name":"x","type":"real","low":0.001,"high":1,"log":true},
@@ -25,7 +25,9 @@ constexpr const char* every_type = R"([
   {"name":"beta","type":"affine","size":2}
 ])";
 
-json document(const std::string& text) { return parse_json(text).value(); }
+json document(const std::string& text) {
+  return parse_json(text).value();
+}
 
 SearchSpace space_of(const std::string& text) {
   return SearchSpace::make(parameters_from_json(document(text), "/space").value()).value();
@@ -79,9 +81,8 @@ TEST(SpaceJson, PointsAtEveryProblem) {
 TEST(CandidateJson, NamesEveryParameter) {
   const SearchSpace space = space_of(every_type);
   const json object = candidate_json(space, {0.5, 3, 1, 1, 0.25, 0.5, 0.75, -1});
-  EXPECT_EQ(object.dump(),
-            R"({"activation":"gelu","alpha":[0.25,0.5,-0.5,0.75],"beta":[-1.0,2.0],)"
-            R"("flag":true,"n":3,"x":0.5})");
+  EXPECT_EQ(object.dump(), R"({"activation":"gelu","alpha":[0.25,0.5,-0.5,0.75],"beta":[-1.0,2.0],)"
+                           R"("flag":true,"n":3,"x":0.5})");
 }
 
 TEST(CandidateJson, RandomPointsComeBackBitForBit) {
@@ -155,8 +156,7 @@ TEST(OutcomeJson, ShowsWhatWasMeasured) {
 }
 
 TEST(OutcomeJson, AFailureHasAReasonAndNoObjectives) {
-  const json object =
-      to_json(Outcome::failure(TrialStatus::infeasible, "out of memory"), {{"fd"}});
+  const json object = to_json(Outcome::failure(TrialStatus::infeasible, "out of memory"), {{"fd"}});
   EXPECT_EQ(object["status"], "infeasible");
   EXPECT_EQ(object["reason"], "out of memory");
   EXPECT_TRUE(object["objectives"].empty());

@@ -45,7 +45,11 @@ TEST(MixedSpace, SamplesAreValidAndCanonical) {
 TEST(MixedSpace, RepairMakesAnythingValidAndIsItsOwnFixedPoint) {
   const SearchSpace space = mixed_space();
   const double wild[] = {std::numeric_limits<double>::quiet_NaN(),
-                         std::numeric_limits<double>::infinity(), -1e300, -0.0, 0.5, 1e9};
+                         std::numeric_limits<double>::infinity(),
+                         -1e300,
+                         -0.0,
+                         0.5,
+                         1e9};
   for (std::uint64_t i = 0; i < 500; ++i) {
     Rng rng(2, i);
     Point point(space.dimension());
@@ -88,7 +92,8 @@ TEST(MixedSpace, InactiveParametersAreLeftOutAndRest) {
     const json candidate = candidate_json(space, point);
     ASSERT_EQ(candidate.contains("share"), candidate["kind"] != "none");
     ASSERT_EQ(candidate.contains("deep"), candidate["layers"] >= 5);
-    ASSERT_EQ(candidate.contains("deepest"), candidate.contains("deep") && candidate["deep"] == true)
+    ASSERT_EQ(candidate.contains("deepest"),
+              candidate.contains("deep") && candidate["deep"] == true)
         << "a condition on a parameter that is not active does not hold";
     if (candidate["kind"] == "none") resting.insert({point[space.offset(3)]});
   }
@@ -153,8 +158,8 @@ TEST(MixedSpace, BadDefinitionsAreRefusedByPointer) {
 TEST(MixedSpace, TheUnitCubeCoversTheSpaceEvenly) {
   const SearchSpace space = mixed_space();
   EXPECT_EQ(problems_of(space, space.from_unit(std::vector<double>(space.dimension(), 0.0))), "");
-  EXPECT_EQ(
-      problems_of(space, space.from_unit(std::vector<double>(space.dimension(), 0.999999))), "");
+  EXPECT_EQ(problems_of(space, space.from_unit(std::vector<double>(space.dimension(), 0.999999))),
+            "");
   std::vector<double> unit(space.dimension(), 0.5);
   unit[1] = 0.34;
   EXPECT_EQ(space.from_unit(unit)[1], 3) << "the third of six equal parts";

@@ -36,7 +36,8 @@ SearchProblem box(std::size_t dimension, std::size_t objectives, std::uint64_t t
   for (std::size_t i = 0; i < dimension; ++i) parameters[i].name = "x" + std::to_string(i);
   SearchProblem problem;
   problem.space = SearchSpace::make(std::move(parameters)).value();
-  for (std::size_t k = 0; k < objectives; ++k) problem.objectives.push_back({"f" + std::to_string(k)});
+  for (std::size_t k = 0; k < objectives; ++k)
+    problem.objectives.push_back({"f" + std::to_string(k)});
   problem.seed = 5;
   problem.trials = trials;
   return problem;
@@ -55,7 +56,8 @@ Outcome dtlz2(const Candidate& candidate) {
   for (std::size_t i = 2; i < x.size(); ++i) g += (x[i] - 0.5) * (x[i] - 0.5);
   const double a = x[0] * 1.5707963267948966;
   const double b = x[1] * 1.5707963267948966;
-  return outcome_of({g * std::cos(a) * std::cos(b), g * std::cos(a) * std::sin(b), g * std::sin(a)});
+  return outcome_of(
+      {g * std::cos(a) * std::cos(b), g * std::cos(a) * std::sin(b), g * std::sin(a)});
 }
 
 ScriptedRun run(const Optimizer& optimizer, const SearchProblem& problem,
@@ -142,9 +144,11 @@ TEST(Nsga2, KeepsEverySlotBusyAndNeverAsksTwice) {
   Parameter flag{.name = "flag", .type = ParameterType::boolean};
   SearchProblem problem = box(1, 2, 100);
   problem.space = SearchSpace::make({n, flag}).value();
-  const ScriptedRun found =
-      run(nsga2_optimizer(), problem, [](const Candidate& c) { return outcome_of({c.point[0], c.point[1]}); },
-          3, {{"population", std::int64_t{4}}});
+  const ScriptedRun found = run(nsga2_optimizer(), problem,
+                                [](const Candidate& c) {
+                                  return outcome_of({c.point[0], c.point[1]});
+                                },
+                                3, {{"population", std::int64_t{4}}});
   EXPECT_EQ(found.evaluated, 8U);
   EXPECT_EQ(found.report.stop_reason, "every point of the space was tried");
   std::set<Point> points;
@@ -275,8 +279,8 @@ TEST(Sobol, EveryPrefixOfAPowerOfTwoIsEvenlySpread) {
 TEST(Sobol, AsksForTheInitialPointsAndThenFillsTheSpace) {
   SearchProblem problem = box(2, 1, 65);
   problem.initial = {{0.5, 0.5}};
-  const ScriptedRun found =
-      run(sobol_optimizer(), problem, [](const Candidate& c) { return scalar_outcome(c.point[0]); });
+  const ScriptedRun found = run(sobol_optimizer(), problem,
+                                [](const Candidate& c) { return scalar_outcome(c.point[0]); });
   EXPECT_EQ(found.log[0].candidate.point, problem.initial[0]);
   EXPECT_EQ(found.evaluated, 65U);
 }

@@ -29,11 +29,10 @@ void answer(std::string_view line, std::string& replies) {
 }  // namespace
 
 int main() {
-  write_all(
-      R"({"paretod":1,"type":"hello","evaluator":"trivial","slots":64,)"
-      R"("space":[{"name":"x","type":"real","low":0,"high":1}],)"
-      R"("objectives":[{"name":"f","goal":"minimize"}]})"
-      "\n");
+  write_all(R"({"paretod":1,"type":"hello","evaluator":"trivial","slots":64,)"
+            R"("space":[{"name":"x","type":"real","low":0,"high":1}],)"
+            R"("objectives":[{"name":"f","goal":"minimize"}]})"
+            "\n");
   std::string pending;
   std::string replies;
   char buffer[65536];
