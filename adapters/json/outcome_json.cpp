@@ -11,7 +11,7 @@ json to_json(const Outcome& outcome, const std::vector<Objective>& objectives) {
   json object{{"status", name_of(outcome.status)},
               {"objectives", json::object()},
               {"metrics", json::object()},
-              {"seconds", outcome.seconds},
+              {"seconds", outcome.cost.seconds},
               {"attempts", outcome.attempts}};
   const std::size_t measured = std::min(outcome.objectives.size(), objectives.size());
   for (std::size_t i = 0; i < measured; ++i) {

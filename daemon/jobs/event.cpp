@@ -127,9 +127,9 @@ void put_body(std::string& out, const ToldEvent& told) {
     }
     out += '}';
   }
-  if (o.seconds > 0) {
+  if (o.cost.seconds > 0) {
     out += ",\"s\":";
-    put_number(out, static_cast<float>(o.seconds));
+    put_number(out, static_cast<float>(o.cost.seconds));
   }
   if (o.attempts != 1) {
     out += ",\"a\":";
@@ -273,7 +273,7 @@ ToldEvent told_from(const json& j) {
   Outcome& outcome = told.outcome;
   outcome.status = trial_status_from(j.value("st", std::string("ok")));
   outcome.reason = j.value("why", std::string());
-  outcome.seconds = static_cast<double>(j.value("s", 0.0F));
+  outcome.cost.seconds = static_cast<double>(j.value("s", 0.0F));
   outcome.attempts = j.value("a", std::uint32_t{1});
   if (const auto o = j.find("o"); o != j.end()) {
     for (const json& m : *o) outcome.objectives.push_back(measurement_from(m));

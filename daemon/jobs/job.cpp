@@ -20,7 +20,7 @@ Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
   std::erase_if(outcome.metrics, [](const auto& metric) { return !std::isfinite(metric.second); });
   // By name, as they read back from the log: a replay must see them in the same order.
   std::sort(outcome.metrics.begin(), outcome.metrics.end());
-  if (!std::isfinite(outcome.seconds) || outcome.seconds < 0) outcome.seconds = 0;
+  if (!std::isfinite(outcome.cost.seconds) || outcome.cost.seconds < 0) outcome.cost.seconds = 0;
   if (outcome.status != TrialStatus::ok) return outcome;
   std::string wrong;
   if (outcome.objectives.size() != objectives.size()) {
@@ -37,7 +37,7 @@ Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
   }
   if (wrong.empty()) return outcome;
   Outcome failed = Outcome::failure(TrialStatus::failed, std::move(wrong));
-  failed.seconds = outcome.seconds;
+  failed.cost.seconds = outcome.cost.seconds;
   failed.attempts = outcome.attempts;
   return failed;
 }

@@ -19,7 +19,7 @@ void ToldColumns::add(TrialNumber trial, const TrialRecord& record, std::uint32_
   objectives = of.size();
   trials.push_back(trial);
   told_ms.push_back(record.told_ms);
-  spent.push_back((spent.empty() ? 0 : spent.back()) + outcome.seconds);
+  spent.push_back((spent.empty() ? 0 : spent.back()) + outcome.cost.seconds);
   points.push_back(point);
   feasible.push_back(violation_of(outcome.constraints) <= 0 ? 1 : 0);
   const bool has_values = point != JobState::no_point;

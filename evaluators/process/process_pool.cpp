@@ -412,7 +412,7 @@ ProcessPool::InFlight ProcessPool::take(Worker& worker, const std::string& id) {
 
 void ProcessPool::answer(InFlight in_flight, EvaluationReply reply) {
   reply.ticket = in_flight.pending.request.ticket;
-  reply.outcome.seconds = duration<double>(Clock::now() - in_flight.sent).count();
+  reply.outcome.cost.seconds = duration<double>(Clock::now() - in_flight.sent).count();
   std::vector<EvaluationReply> replies;
   replies.push_back(std::move(reply));
   (*in_flight.pending.reply)(std::move(replies));

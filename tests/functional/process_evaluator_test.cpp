@@ -170,7 +170,7 @@ TEST_F(ProcessEvaluatorTest, AnswersWithEverythingThatWasSent) {
   EXPECT_EQ(reply.outcome.objectives.at(0).value, 6.5);
   EXPECT_EQ(reply.outcome.objectives.at(0).standard_error, 0.5);
   EXPECT_EQ(reply.outcome.objectives.at(0).count, 7U);  // the declared default fidelity
-  EXPECT_GT(reply.outcome.seconds, 0);
+  EXPECT_GT(reply.outcome.cost.seconds, 0);
 }
 
 TEST_F(ProcessEvaluatorTest, SendsTheWholeRequest) {

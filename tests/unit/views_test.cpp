@@ -240,7 +240,7 @@ ToldColumns samples(const std::vector<std::vector<double>>& objectives) {
     TrialRecord record;
     record.told_ms = static_cast<std::int64_t>(1000 * (i + 1));
     record.outcome = Outcome{};
-    record.outcome->seconds = 0.5;
+    record.outcome->cost.seconds = 0.5;
     for (const double value : objectives[i]) record.outcome->objectives.push_back({value});
     told.add(i + 1, record, static_cast<std::uint32_t>(i),
              std::vector<Objective>(objectives[i].size()));
