@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """`cmaes` against pycma on sixteen functions of the BBOB family: evaluations to targets at
-parallelism 1, the same instances, starts (uniform in [-4, 4]^n, sigma 2) and BIPOP restarts."""
+parallelism 1, the same instances, starts (uniform in [-4, 4]^n, sigma 2) and BIPOP restarts.
+Optuna's CMA-ES sampler stands beside them for information, in few runs of few evaluations, since
+its own time grows to milliseconds an evaluation; it has no restarts, so on unimodal functions only."""
 import ctypes
 import json
 import math
@@ -11,6 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 TARGETS = (1e-1, 1e-3, 1e-8)
 SLACK = 1.1
+UNIMODAL = ('sphere', 'ellipsoid', 'ellipsoid-rotated', 'discus-rotated', 'bent-cigar-rotated',
+            'different-powers-rotated', 'sharp-ridge-rotated', 'rosenbrock', 'rosenbrock-rotated',
+            'attractive-sector-rotated', 'step-ellipsoid-rotated')
+OPTUNA_DIMENSIONS, OPTUNA_SEEDS, OPTUNA_TRIALS = (5, 20), 3, 5000
 
 
 def library(path):
@@ -24,43 +30,70 @@ def library(path):
     return lib
 
 
-def peer(path, function, n, first, last, budget):
-    """Runs in the private environment: one line of counts per seed."""
-    import warnings
+class Reached(Exception):
+    """The last target, or the end of the budget."""
 
+
+class Counted:
+    """A function that remembers after how many calls it was first at each target."""
+
+    def __init__(self, lib, function, n, seed, budget):
+        self.lib, self.budget = lib, budget
+        self.instance = lib.bbob_make(function, n, seed)
+        self.told, self.reached = 0, [0] * len(TARGETS)
+
+    def __call__(self, x):
+        import numpy
+        x = numpy.ascontiguousarray(x, dtype=float)
+        found = self.lib.bbob_value(self.instance, x.ctypes.data)
+        self.told += 1
+        if found <= TARGETS[0]:
+            for t, target in enumerate(TARGETS):
+                if not self.reached[t] and found <= target:
+                    self.reached[t] = self.told
+        if self.reached[-1] or self.told >= self.budget:
+            raise Reached
+        return found
+
+    def free(self):
+        self.lib.bbob_free(self.instance)
+
+
+def pycma(value, n, seed):
     import cma
     import numpy
+    starts = numpy.random.RandomState(seed)
+    cma.fmin2(value, lambda: starts.uniform(-4, 4, n), 2.0,
+              {'seed': seed, 'verbose': -9, 'maxfevals': value.budget}, restarts=99, bipop=True)
+
+
+def optuna_cmaes(value, n, seed):
+    import numpy
+    import optuna
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    names = [f'x{i}' for i in range(n)]
+    start = numpy.random.RandomState(seed).uniform(-4, 4, n).tolist()
+    sampler = optuna.samplers.CmaEsSampler(x0=dict(zip(names, start)), sigma0=2.0, seed=seed)
+    study = optuna.create_study(sampler=sampler)
+    while True:
+        trial = study.ask()
+        study.tell(trial, value([trial.suggest_float(name, -5, 5) for name in names]))
+
+
+def peer(name, path, function, n, first, last, budget):
+    """Runs in the private environment: one line of counts per seed."""
+    import warnings
     warnings.simplefilter('ignore')
     lib = library(path)
-
-    class Reached(Exception):
-        pass
-
+    run = {'pycma': pycma, 'optuna-cmaes': optuna_cmaes}[name]
     for seed in range(first, last + 1):
-        instance = lib.bbob_make(function, n, seed)
-        told, reached = 0, [0] * len(TARGETS)
-
-        def value(x):
-            nonlocal told
-            x = numpy.ascontiguousarray(x, dtype=float)
-            found = lib.bbob_value(instance, x.ctypes.data)
-            told += 1
-            if found <= TARGETS[0]:
-                for t, target in enumerate(TARGETS):
-                    if not reached[t] and found <= target:
-                        reached[t] = told
-            if reached[-1] or told >= budget:
-                raise Reached
-            return found
-
-        starts = numpy.random.RandomState(seed)
+        value = Counted(lib, function, n, seed, budget)
         try:
-            cma.fmin2(value, lambda: starts.uniform(-4, 4, n), 2.0,
-                      {'seed': seed, 'verbose': -9, 'maxfevals': budget}, restarts=99, bipop=True)
+            run(value, n, seed)
         except Reached:
             pass
-        lib.bbob_free(instance)
-        print(*reached, flush=True)
+        value.free()
+        print(*value.reached, flush=True)
 
 
 def quantile(values, share):
@@ -69,59 +102,55 @@ def quantile(values, share):
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def measure(quick, our_seeds, peer_seeds, dimensions, functions=None, peer_file=None):
+def measure(quick, seeds, dimensions, functions, kept):
+    """Per function and dimension: name, n, and the lines of counts of ours, pycma and Optuna."""
     from bench_support import BUILD, peers
     lib = str(BUILD / 'tests' / 'libbbob_functions.so')
     names = {f: library(lib).bbob_name(f).decode() for f in range(library(lib).bbob_count())}
-    python = peers('cma')
-    # What the peer needed does not change with our code; a study keeps it.
-    kept = json.loads(peer_file.read_text()) if peer_file and peer_file.exists() else {}
+    python = peers('cma', 'optuna', 'cmaes')
 
     def one(job):
         f, n = job
         budget = 2000 * n if quick else min(10000 * n, 100000)
-        run = [str(BUILD / 'tests' / 'cmaes_bench'), str(f), str(n), '1', str(our_seeds), str(budget)]
+        run = [str(BUILD / 'tests' / 'cmaes_bench'), str(f), str(n), '1', str(seeds), str(budget)]
         ours = subprocess.run(run, check=True, capture_output=True, text=True).stdout
-        key = f'{names[f]} {n} {peer_seeds} {budget}'
-        theirs = kept.get(key)
-        if theirs is None and python:
-            theirs = subprocess.run(
-                [python, __file__, '--peer', lib, str(f), str(n), '1', str(peer_seeds), str(budget)],
-                check=True, capture_output=True, text=True).stdout
-            kept[key] = theirs
-        return (names[f], n, [line.split() for line in ours.splitlines()],
-                [line.split() for line in (theirs or '').splitlines()])
+
+        def theirs(name, last, budget):
+            if not python:
+                return []
+            command = [python, __file__, '--peer', name, lib, str(f), str(n), '1', str(last), str(budget)]
+            found = kept.output(command, f'{name} {names[f]} {n} {last} {budget}')
+            return [line.split() for line in (found or '').splitlines()]
+
+        shown = not quick and n in OPTUNA_DIMENSIONS and names[f] in UNIMODAL
+        return (names[f], n, [line.split() for line in ours.splitlines()], theirs('pycma', seeds, budget),
+                theirs('optuna-cmaes', OPTUNA_SEEDS, OPTUNA_TRIALS) if shown else [])
 
     jobs = [(f, n) for n in dimensions for f in names if functions is None or names[f] in functions]
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(one, jobs))
-    if peer_file:
-        peer_file.write_text(json.dumps(kept))
-    return results
+        return list(pool.map(one, jobs))
 
 
-def rows(quick, our_seeds=None, peer_seeds=None, dimensions=None, **options):
+def text(values):
+    return '/'.join('never' if math.isinf(q) else f'{q:.0f}'
+                    for q in (quantile(values, s) for s in (0.25, 0.5, 0.75)))
+
+
+def rows(quick, kept, seeds=None, dimensions=None, functions=None):
     """Rows of name, value, unit, target and holds: the ratio of median evaluations, ours to pycma's."""
-    peer_seeds = peer_seeds or (5 if quick else 11)
-    our_seeds = our_seeds or peer_seeds
     made, seconds = [], {}
-    for name, n, ours, theirs in measure(quick, our_seeds, peer_seeds, dimensions or ((5, 20) if quick else (5, 20, 40)),
-                                         **options):
+    for name, n, ours, theirs, others in measure(quick, seeds or (5 if quick else 11),
+                                                 dimensions or ((5, 20) if quick else (5, 20, 40)), functions, kept):
         seconds.setdefault(n, []).extend(float(line[-1]) for line in ours)
         for t, target in enumerate(TARGETS):
-            mine = [int(line[t]) for line in ours]
-            other = [int(line[t]) for line in theirs]
-            a, b = quantile(mine, 0.5), quantile(other, 0.5) if other else math.nan
+            mine, peers, optuna = ([int(line[t]) for line in lines] for lines in (ours, theirs, others))
+            a, b = quantile(mine, 0.5), quantile(peers, 0.5) if peers else math.nan
             ratio = None if math.isinf(a) or not math.isfinite(b) else a / b
             # Nothing to hold where pycma's median run does not get there.
             holds = None if not math.isfinite(b) else ratio is not None and ratio <= SLACK
-
-            def text(values):
-                return '/'.join('never' if math.isinf(q) else f'{q:.0f}'
-                                for q in (quantile(values, s) for s in (0.25, 0.5, 0.75)))
-
+            beside = f', Optuna ({len(optuna)} runs of {OPTUNA_TRIALS}) {text(optuna)}' if optuna else ''
             made.append({'name': f'{name} n={n} to {target:g}: ours {text(mine)}, '
-                                 f'pycma {text(other) if other else "not run"}',
+                                 f'pycma {text(peers) if peers else "not run"}{beside}',
                          'value': ratio, 'unit': 'ratio', 'target': f'<= {SLACK:g}', 'holds': holds})
     for n, values in sorted(seconds.items()):
         made.append({'name': f'cmaes n={n}: time per evaluation, asked, computed and told, median',
@@ -131,21 +160,19 @@ def rows(quick, our_seeds=None, peer_seeds=None, dimensions=None, **options):
 
 def main():
     if sys.argv[1:2] == ['--peer']:
-        numbers = map(int, sys.argv[3:])
-        return peer(sys.argv[2], *numbers)
-    from bench_support import arguments, build
+        return peer(*sys.argv[2:4], *map(int, sys.argv[4:]))
+    from bench_support import Kept, arguments, build, keep_peers
     parser = arguments(__doc__)
     parser.add_argument('--functions', help='only these, separated by commas')
     parser.add_argument('--dimensions', help='only these, separated by commas')
     parser.add_argument('--seeds', type=int, help='runs per function and side')
-    parser.add_argument('--keep-peer', metavar='FILE', type=pathlib.Path,
-                        help="read pycma's counts from here, and write them, while only our side changes")
+    keep_peers(parser)
     options = parser.parse_args()
     if not options.no_build:
         build('cmaes_bench')
-    made = rows(options.quick, options.seeds, options.seeds, functions=options.functions and options.functions.split(','),
-                dimensions=options.dimensions and [int(n) for n in options.dimensions.split(',')],
-                peer_file=options.keep_peer)
+    made = rows(options.quick, Kept(options.keep_peers), options.seeds,
+                options.dimensions and [int(n) for n in options.dimensions.split(',')],
+                options.functions and options.functions.split(','))
     for row in made:
         shown = '-' if row['value'] is None else f"{row['value']:.3g}"
         verdict = {True: 'holds', False: 'MISSED', None: ''}[row['holds']]

@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / 'build' / 'release'
@@ -66,6 +67,34 @@ def peers(*packages):
         print(f'peers do not install: {done.stderr.strip().splitlines()[-1:]}')
         return None
     return str(python)
+
+
+class Kept:
+    """What peers printed, by what was asked of them: it does not change with our code.  Written to
+    the file, if there is one, after each answer; asked by several threads."""
+
+    def __init__(self, file):
+        self.file = file
+        self.lock = threading.Lock()
+        self.known = json.loads(file.read_text()) if file and file.exists() else {}
+
+    def output(self, command, key, **options):
+        """Standard output of the command, or of the one that the key stood for before; None if it failed."""
+        if key not in self.known:
+            done = subprocess.run(command, capture_output=True, text=True, **options)
+            if done.returncode != 0:
+                print(done.stderr[-300:], file=sys.stderr)
+                return None
+            with self.lock:
+                self.known[key] = done.stdout
+                if self.file:
+                    self.file.write_text(json.dumps(self.known))
+        return self.known[key]
+
+
+def keep_peers(parser):
+    parser.add_argument('--keep-peers', metavar='FILE', type=pathlib.Path,
+                        help="read what the peers printed from here, and write it, while only our side changes")
 
 
 def median(values):
