@@ -388,7 +388,8 @@ TEST(History, AgreesWithFoldingEveryPrefix) {
   const json view = history_view(told, {{"a"}, {"b"}}, rows(true, 1000));
   ASSERT_EQ(view["history"].size(), told.size());
   for (std::size_t row = 0; row < told.size(); ++row) {
-    const PooledPoints pool = pooled(told, row + 1);
+    PooledPoints pool;
+    pool.extend(told, row + 1);
     ParetoArchive archive;
     for (std::size_t point = 0; point < pool.size(); ++point) {
       if (pool.feasible[point] != 0) archive.insert(point, {pool.mean(point), 2});
