@@ -82,10 +82,6 @@ struct Outcome {
   Spend cost = {};
   /// Executions it took.
   std::uint32_t attempts = 1;
-  /// ok, but the evaluation was stopped early: the objectives are those of a part (racing).
-  bool stopped = false;
-  /// The trial whose outcome this is a copy of; 0: it was measured.
-  TrialNumber copy_of = 0;
   /// Per objective, its values on single examples, in the order of the examples; empty where the
   /// evaluator gave none.
   std::vector<std::vector<float>> examples = {};
