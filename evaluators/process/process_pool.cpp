@@ -21,6 +21,10 @@ std::chrono::steady_clock::duration steady(duration<double> span) {
   return duration_cast<std::chrono::steady_clock::duration>(span);
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 std::string seconds_text(double seconds) {
   std::string text = std::to_string(seconds);
   text.erase(text.find_last_not_of('0') + 1);
@@ -233,11 +237,12 @@ void ProcessPool::handle_message(std::size_t index, std::string_view line) {
   InFlight in_flight = take(worker, id);
   if (result != nullptr) {
     const auto& objectives = in_flight.pending.request.context->objectives;
-    EvaluationReply reply = reply_of(*result, objectives);
+    EvaluationReply reply = reply_of(*result, objectives, seconds_since(in_flight.sent));
     return answer(std::move(in_flight), std::move(reply));
   }
   const ErrorMessage& error = std::get<ErrorMessage>(*message);
-  if (in_flight.stage == Stage::running) return answer(std::move(in_flight), reply_of(error));
+  EvaluationReply reply = reply_of(error, seconds_since(in_flight.sent));
+  if (in_flight.stage == Stage::running) return answer(std::move(in_flight), std::move(reply));
   answer_lost(std::move(in_flight), error.text);
 }
 
@@ -412,7 +417,6 @@ ProcessPool::InFlight ProcessPool::take(Worker& worker, const std::string& id) {
 
 void ProcessPool::answer(InFlight in_flight, EvaluationReply reply) {
   reply.ticket = in_flight.pending.request.ticket;
-  reply.outcome.cost.seconds = duration<double>(Clock::now() - in_flight.sent).count();
   std::vector<EvaluationReply> replies;
   replies.push_back(std::move(reply));
   (*in_flight.pending.reply)(std::move(replies));
@@ -430,6 +434,7 @@ void ProcessPool::answer_lost(InFlight in_flight, const std::string& reason) {
            seconds_text(in_flight.pending.request.deadline_s) + "; " + reason;
   }
   reply.outcome = Outcome::failure(TrialStatus::failed, std::move(text));
+  reply.outcome.cost.seconds = seconds_since(in_flight.sent);
   answer(std::move(in_flight), std::move(reply));
 }
 

@@ -232,7 +232,7 @@ TEST_F(ProcessEvaluatorTest, ErrorKindsBecomeReplies) {
   reply = reply_to("transient");
   EXPECT_EQ(reply.kind, ReplyKind::transient);
   reply = reply_to("fatal");
-  EXPECT_EQ(reply.kind, ReplyKind::done);
+  EXPECT_EQ(reply.kind, ReplyKind::fault);
   EXPECT_EQ(reply.outcome.status, TrialStatus::failed);
 }
 
