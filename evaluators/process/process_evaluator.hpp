@@ -3,9 +3,11 @@
 // (protocol.hpp) on stdin and stdout.
 //
 // One thread does all input and output.  A process that dies, breaks the protocol or ignores a
-// cancel takes its own attempts with it (transient, with the reason) and is started again, at
-// once after it has done useful work, else after 0.1 s, doubling up to 30 s.  While no process
-// can be started, waiting requests fail as transient instead of waiting for ever.
+// cancel takes its own attempts with it (faults, with the reason; those that only shared the
+// process with one that hung are transient) and is started again, at once after it has done useful
+// work, else after 0.1 s, doubling up to 30 s.  A request that failed before (`avoid`) runs alone
+// in its process, in another one if there is one.  While no process can be started, waiting
+// requests fail as transient instead of waiting for ever.
 
 #include <cstddef>
 #include <memory>
@@ -23,6 +25,10 @@ struct ProcessConfig {
   std::vector<std::string> environment;
   double hello_timeout_s = 30;
   double grace_s = 5;
+  std::int64_t memory_mb = 0;
+  std::int64_t cpu_s = 0;
+  std::int64_t file_mb = 0;
+  std::int64_t processes_max = 0;
 };
 
 template <>
