@@ -72,7 +72,7 @@ ProcessEvaluator::ProcessEvaluator(std::unique_ptr<ProcessPool> pool,
 ProcessEvaluator::~ProcessEvaluator() = default;
 
 Result<std::unique_ptr<ProcessEvaluator>> ProcessEvaluator::start(
-    const ProcessConfig& config, const EvaluatorEnvironment& environment) {
+    const ProcessConfig& config, const EvaluatorEnvironment& environment, const std::string& type) {
   if (config.argv.empty() || config.argv[0].empty()) {
     return invalid("the evaluator is not configured",
                    {{"/argv", "has to name a program, and its arguments"}});
@@ -90,7 +90,7 @@ Result<std::unique_ptr<ProcessEvaluator>> ProcessEvaluator::start(
   auto hello = pool->wait_started();
   if (!hello) return hello.error();
   EvaluatorDescription description = std::move(hello->description);
-  description.type = "process";
+  description.type = type;
   description.slots *= static_cast<std::size_t>(config.processes);
   return std::unique_ptr<ProcessEvaluator>(
       new ProcessEvaluator(std::move(pool), std::move(description)));

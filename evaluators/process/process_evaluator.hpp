@@ -39,9 +39,10 @@ class ProcessPool;
 class ProcessEvaluator final : public Evaluator {
  public:
   /// Returns when every process has said hello; the first one that does not makes it fail, with
-  /// its exit status and the last lines of its stderr.
+  /// its exit status and the last lines of its stderr.  `type` is what it describes itself as.
   static Result<std::unique_ptr<ProcessEvaluator>> start(const ProcessConfig& config,
-                                                         const EvaluatorEnvironment& environment);
+                                                         const EvaluatorEnvironment& environment,
+                                                         const std::string& type = "process");
   /// Ends the process groups: end of input and SIGTERM, after the grace period SIGKILL.
   ~ProcessEvaluator() override;
 
