@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "evaluators/evaluator.hpp"
+
 namespace paretod {
 namespace {
 
@@ -110,6 +112,16 @@ Problems check_params(const std::vector<FieldInfo>& fields, const ParamValues& v
       problems.push_back({"/evaluator/params/" + name, checked.error().message});
     }
   }
+  return problems;
+}
+
+Problems check_declared(const EvaluatorDescription& declared, const EvaluationContext& context) {
+  Problems problems = check_params(declared.params, context.params);
+  const auto add = [&problems](const Problems& found) {
+    problems.insert(problems.end(), found.begin(), found.end());
+  };
+  if (!declared.objectives.empty()) add(check_objectives(declared.objectives, context.objectives));
+  if (declared.space) add(check_space(*declared.space, context.space.parameters()));
   return problems;
 }
 

@@ -11,6 +11,9 @@
 
 namespace paretod {
 
+struct EvaluationContext;
+struct EvaluatorDescription;
+
 /// The job may take any of the declared objectives, in any order, each with its declared goal.
 Problems check_objectives(const std::vector<Objective>& declared,
                           const std::vector<Objective>& asked);
@@ -21,5 +24,8 @@ Problems check_space(const std::vector<Parameter>& declared, const std::vector<P
 
 /// Unknown names, wrong types, values out of range; below "/evaluator/params".
 Problems check_params(const std::vector<FieldInfo>& fields, const ParamValues& values);
+
+/// All three, as far as the evaluator declares anything.
+Problems check_declared(const EvaluatorDescription& declared, const EvaluationContext& context);
 
 }  // namespace paretod

@@ -128,12 +128,7 @@ bool HttpClient::Transfer::header(std::string_view line) {
     reply_.headers.clear();
     return true;
   }
-  const std::size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return true;
-  std::string name = trimmed(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  reply_.headers.emplace_back(std::move(name), trimmed(line.substr(colon + 1)));
+  add_header_line(reply_, line);
   return true;
 }
 
@@ -282,6 +277,15 @@ std::optional<std::string> HttpReply::header(std::string_view name) const {
     if (key == name) return value;
   }
   return {};
+}
+
+void add_header_line(HttpReply& reply, std::string_view line) {
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return;
+  std::string name = trimmed(line.substr(0, colon));
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  reply.headers.emplace_back(std::move(name), trimmed(line.substr(colon + 1)));
 }
 
 std::string url_escape(std::string_view text) {

@@ -97,15 +97,7 @@ Result<std::unique_ptr<ProcessEvaluator>> ProcessEvaluator::start(
 }
 
 Problems ProcessEvaluator::check(const EvaluationContext& context) const {
-  Problems problems = check_params(description_.params, context.params);
-  const auto add = [&problems](const Problems& found) {
-    problems.insert(problems.end(), found.begin(), found.end());
-  };
-  if (!description_.objectives.empty()) {
-    add(check_objectives(description_.objectives, context.objectives));
-  }
-  if (description_.space) add(check_space(*description_.space, context.space.parameters()));
-  return problems;
+  return check_declared(description_, context);
 }
 
 void ProcessEvaluator::evaluate(std::vector<EvaluationRequest> requests, Reply reply) {

@@ -1,0 +1,348 @@
+#include "adapters/http/http_multi.hpp"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "adapters/http/address_rule.hpp"
+
+namespace paretod {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct UrlDeleter {
+  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+};
+using Url = std::unique_ptr<CURLU, UrlDeleter>;
+
+std::string part_of(CURLU* url, CURLUPart part) {
+  char* text = nullptr;
+  if (curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return {};
+  std::string out = text;
+  curl_free(text);
+  return out;
+}
+
+Url parse_url(const std::string& text) {
+  Url url(curl_url());
+  if (!url || curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return {};
+  return url;
+}
+
+std::string origin_of(CURLU* url) {
+  return part_of(url, CURLUPART_SCHEME) + "://" + part_of(url, CURLUPART_HOST) + ":" +
+         part_of(url, CURLUPART_PORT);
+}
+
+/// Whether the host of a URL is an address, or the one name that always means one.
+bool names_an_address(const std::string& text) {
+  const Url url = parse_url(text);
+  if (!url) return false;
+  const std::string host = part_of(url.get(), CURLUPART_HOST);
+  in_addr v4{};
+  return host == "localhost" || host.starts_with('[') || inet_pton(AF_INET, host.c_str(), &v4) == 1;
+}
+
+/// One request on its way: what the callbacks of libcurl see.  Owned by the loop's thread.
+class Transfer {
+ public:
+  Transfer(const HttpMultiOptions& options, HttpTask task, HttpMulti::Done done)
+      : options_(options),
+        task_(std::move(task)),
+        done_(std::move(done)),
+        internal_(options.allow_internal || names_an_address(task_.url)),
+        curl_(curl_easy_init()) {
+    set_up();
+  }
+  ~Transfer() {
+    curl_easy_cleanup(curl_);
+    curl_slist_free_all(headers_);
+  }
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  [[nodiscard]] CURL* handle() const { return curl_; }
+
+  void finish(CURLcode code) {
+    HttpOutcome outcome;
+    if (code == CURLE_OK) {
+      long status = 0;
+      curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
+      reply_.status = static_cast<int>(status);
+      outcome = {HttpOutcome::Kind::reply, std::move(reply_), {}};
+    } else if (!refusal_.empty()) {
+      outcome = {HttpOutcome::Kind::refused, {}, refusal_};
+    } else {
+      long sent = 0;
+      curl_easy_getinfo(curl_, CURLINFO_REQUEST_SIZE, &sent);
+      outcome = {sent == 0 ? HttpOutcome::Kind::not_sent : HttpOutcome::Kind::broken,
+                 {},
+                 curl_easy_strerror(code)};
+    }
+    done_(std::move(outcome));
+  }
+  void give_up() { done_({HttpOutcome::Kind::broken, {}, "given up"}); }
+
+ private:
+  template <class T>
+  void set(CURLoption option, T value) {
+    curl_easy_setopt(curl_, option, value);
+  }
+
+  void set_up() {
+    for (const auto& [name, value] : task_.headers) {
+      headers_ = curl_slist_append(headers_, (name + ": " + value).c_str());
+    }
+    headers_ = curl_slist_append(headers_, "Expect:");  // no "100-continue" round trip
+    set(CURLOPT_URL, task_.url.c_str());
+    set(CURLOPT_HTTPHEADER, headers_);
+    set(CURLOPT_USERAGENT, "paretod");
+    set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_FOLLOWLOCATION, 0L);
+    set(CURLOPT_PROXY, "");
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    set(CURLOPT_CONNECTTIMEOUT_MS, std::lround(options_.connect_timeout_s * 1000));
+    set(CURLOPT_TIMEOUT_MS, std::max(1L, std::lround(task_.timeout_s * 1000)));
+    set(CURLOPT_FRESH_CONNECT, task_.fresh ? 1L : 0L);
+    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
+    set(CURLOPT_OPENSOCKETDATA, this);
+    set(CURLOPT_PREREQFUNCTION, &Transfer::on_request);
+    set(CURLOPT_PREREQDATA, this);
+    set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+    set(CURLOPT_HEADERDATA, this);
+    set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+    set(CURLOPT_WRITEDATA, this);
+    set(CURLOPT_PRIVATE, this);
+    if (task_.method == "GET") return;
+    set(CURLOPT_POST, 1L);
+    set(CURLOPT_CUSTOMREQUEST, task_.method.c_str());
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(task_.body.size()));
+    set(CURLOPT_POSTFIELDS, task_.body.c_str());
+  }
+
+  static curl_socket_t on_socket(void* self, curlsocktype, curl_sockaddr* address) {
+    return static_cast<Transfer*>(self)->open_socket(*address);
+  }
+  static int on_request(void* self, char*, char*, int, int) {
+    // A second time: the kept connection was dead.
+    return static_cast<Transfer*>(self)->requests_++ == 0 ? CURL_PREREQFUNC_OK
+                                                          : CURL_PREREQFUNC_ABORT;
+  }
+  static std::size_t on_header(char* data, std::size_t size, std::size_t n, void* self) {
+    return static_cast<Transfer*>(self)->header({data, size * n}) ? size * n : 0;
+  }
+  static std::size_t on_body(char* data, std::size_t size, std::size_t n, void* self) {
+    return static_cast<Transfer*>(self)->body({data, size * n}) ? size * n : 0;
+  }
+
+  curl_socket_t open_socket(const curl_sockaddr& address) {
+    const AddressClass found = class_of(address.addr);
+    if (found == AddressClass::forbidden) {
+      refusal_ = "it leads to an address that is never asked (link-local, metadata or multicast)";
+    } else if (found == AddressClass::internal && !internal_) {
+      refusal_ =
+          "its name leads to a loopback or private address; set allow_private if that is meant";
+    }
+    if (!refusal_.empty()) return CURL_SOCKET_BAD;
+    return socket(address.family, address.socktype | SOCK_CLOEXEC, address.protocol);
+  }
+
+  bool header(std::string_view line) {
+    header_bytes_ += line.size();
+    if (header_bytes_ > options_.max_header) {
+      refusal_ = "it sent more header fields than are accepted";
+      return false;
+    }
+    if (line.starts_with("HTTP/")) reply_.headers.clear();
+    add_header_line(reply_, line);
+    return true;
+  }
+
+  bool body(std::string_view data) {
+    if (reply_.body.size() + data.size() > options_.max_body) {
+      refusal_ = "it sent more than " + std::to_string(options_.max_body) + " bytes";
+      return false;
+    }
+    reply_.body.append(data);
+    return true;
+  }
+
+  const HttpMultiOptions& options_;
+  const HttpTask task_;
+  const HttpMulti::Done done_;
+  const bool internal_;
+  CURL* const curl_;
+  curl_slist* headers_ = nullptr;
+  HttpReply reply_;
+  std::size_t header_bytes_ = 0;
+  int requests_ = 0;
+  std::string refusal_;
+};
+
+}  // namespace
+
+class HttpMulti::Loop {
+ public:
+  explicit Loop(HttpMultiOptions options) : options_(options) {
+    // Once per process; libcurl counts the calls and locks them itself (since 7.84).
+    static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
+    static_cast<void>(ready);
+    multi_ = curl_multi_init();
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Loop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    curl_multi_wakeup(multi_);
+    thread_.join();
+    for (const auto& [id, transfer] : running_)
+      curl_multi_remove_handle(multi_, transfer->handle());
+    running_.clear();
+    curl_multi_cleanup(multi_);
+  }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  std::uint64_t start(HttpTask task, Done done) {
+    auto transfer = std::make_unique<Transfer>(options_, std::move(task), std::move(done));
+    const std::lock_guard lock(mutex_);
+    const std::uint64_t id = ++last_id_;
+    arrived_.emplace_back(id, std::move(transfer));
+    curl_multi_wakeup(multi_);
+    return id;
+  }
+  void cancel(std::uint64_t id) {
+    const std::lock_guard lock(mutex_);
+    cancelled_.push_back(id);
+    curl_multi_wakeup(multi_);
+  }
+  void after(double seconds, std::function<void()> action) {
+    const auto due = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                        std::chrono::duration<double>(seconds));
+    const std::lock_guard lock(mutex_);
+    timers_.emplace(due, std::move(action));
+    curl_multi_wakeup(multi_);
+  }
+
+ private:
+  void run() {
+    while (take()) {
+      int active = 0;
+      curl_multi_perform(multi_, &active);
+      int left = 0;
+      while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+        if (message->msg == CURLMSG_DONE) finish(message->easy_handle, message->data.result);
+      }
+      curl_multi_poll(multi_, nullptr, 0, wait_ms(), nullptr);
+    }
+  }
+
+  /// False: the end.
+  bool take() {
+    std::vector<std::pair<std::uint64_t, std::unique_ptr<Transfer>>> arrived;
+    std::vector<std::uint64_t> cancelled;
+    std::vector<std::function<void()>> due;
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) return false;
+      arrived.swap(arrived_);
+      cancelled.swap(cancelled_);
+      while (!timers_.empty() && timers_.begin()->first <= Clock::now()) {
+        due.push_back(std::move(timers_.begin()->second));
+        timers_.erase(timers_.begin());
+      }
+    }
+    for (auto& [id, transfer] : arrived) {
+      curl_multi_add_handle(multi_, transfer->handle());
+      running_.emplace(id, std::move(transfer));
+    }
+    for (const std::uint64_t id : cancelled) {
+      if (const auto transfer = remove(id)) transfer->give_up();
+    }
+    for (const auto& action : due) action();
+    return true;
+  }
+
+  void finish(CURL* handle, CURLcode code) {
+    const auto found = std::find_if(running_.begin(), running_.end(), [handle](const auto& entry) {
+      return entry.second->handle() == handle;
+    });
+    if (const auto transfer = remove(found->first)) transfer->finish(code);
+  }
+
+  std::unique_ptr<Transfer> remove(std::uint64_t id) {
+    auto node = running_.extract(id);
+    if (node.empty()) return nullptr;
+    curl_multi_remove_handle(multi_, node.mapped()->handle());
+    return std::move(node.mapped());
+  }
+
+  int wait_ms() {
+    const std::lock_guard lock(mutex_);
+    if (timers_.empty()) return 60'000;
+    const auto left = timers_.begin()->first - Clock::now();
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+    return static_cast<int>(std::clamp<std::int64_t>(ms, 0, 60'000));
+  }
+
+  const HttpMultiOptions options_;
+  CURLM* multi_ = nullptr;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // the loop's thread
+
+  std::mutex mutex_;
+  std::uint64_t last_id_ = 0;
+  std::vector<std::pair<std::uint64_t, std::unique_ptr<Transfer>>> arrived_;
+  std::vector<std::uint64_t> cancelled_;
+  std::multimap<Clock::time_point, std::function<void()>> timers_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+HttpMulti::HttpMulti(HttpMultiOptions options) : loop_(std::make_unique<Loop>(options)) {}
+HttpMulti::~HttpMulti() = default;
+
+std::uint64_t HttpMulti::start(HttpTask task, Done done) {
+  return loop_->start(std::move(task), std::move(done));
+}
+void HttpMulti::cancel(std::uint64_t id) {
+  loop_->cancel(id);
+}
+void HttpMulti::after(double seconds, std::function<void()> action) {
+  loop_->after(seconds, std::move(action));
+}
+
+std::optional<double> retry_after_s(const HttpReply& reply) {
+  const auto text = reply.header("retry-after");
+  if (!text || text->empty()) return {};
+  if (std::all_of(text->begin(), text->end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    return std::strtod(text->c_str(), nullptr);
+  }
+  const std::time_t date = curl_getdate(text->c_str(), nullptr);
+  if (date < 0) return {};
+  return std::max(0.0, std::difftime(date, std::time(nullptr)));
+}
+
+std::optional<std::string> same_origin(const std::string& base, const std::string& location) {
+  const Url url = parse_url(base);
+  if (!url) return {};
+  const std::string origin = origin_of(url.get());
+  if (curl_url_set(url.get(), CURLUPART_URL, location.c_str(), 0) != CURLUE_OK) return {};
+  if (origin_of(url.get()) != origin) return {};
+  return part_of(url.get(), CURLUPART_URL);
+}
+
+}  // namespace paretod
