@@ -237,7 +237,7 @@ class HttpServer::Impl {
 
   struct Counts {
     std::atomic<std::uint64_t> accepted{0}, refused{0}, evicted{0}, deadlines{0}, requests{0},
-        malformed{0}, failures{0}, resets{0};
+        malformed{0}, failures{0}, resets{0}, too_many{0};
     std::array<std::atomic<std::uint64_t>, 5> responses{};
   };
 
@@ -663,6 +663,7 @@ net::awaitable<bool> Session::send(const HttpResponse& response, bool head_only,
   if (head_only || has_no_content(response.status)) body = {};
   const std::size_t status_class = static_cast<std::size_t>(response.status / 100);
   if (status_class >= 1 && status_class <= 5) ++server_.counts().responses[status_class - 1];
+  if (response.status == 429) ++server_.counts().too_many;
 
   std::string_view piece = body.substr(0, write_piece_bytes);
   std::array<net::const_buffer, 2> both = {net::buffer(head),
@@ -961,6 +962,7 @@ HttpCounters HttpServer::Impl::counters() const {
   out.requests = counts_.requests;
   out.requests_malformed = counts_.malformed;
   out.handler_failures = counts_.failures;
+  out.responses_429 = counts_.too_many;
   out.event_streams_reset = counts_.resets;
   for (std::size_t i = 0; i < out.responses.size(); ++i) out.responses[i] = counts_.responses[i];
   return out;
