@@ -23,6 +23,10 @@ struct EvaluatorDescription {
   std::string type;       ///< "builtin", "process", "diffusion", ...
   std::string summary;    ///< one sentence
   std::size_t slots = 1;  ///< requests it works on at once
+  /// Nothing in this process works on its requests: workers and clients lease them (DESIGN 7).
+  bool leased = false;
+  /// Of the evaluator's code and data, if it says: outcomes of another version are not reused.
+  std::string version = {};
   /// Declared space; empty when it takes the job's.
   std::optional<std::vector<Parameter>> space;
   /// Declared objectives; empty when it takes the job's.
@@ -34,6 +38,10 @@ struct EvaluatorDescription {
   std::uint64_t default_fidelity = 0;
   /// Evaluations cost money: an attempt must be durable in the log before it starts.
   bool paid = false;
+  /// What an attempt may use up at most; 0 where it does not say.
+  Spend worst_case = {};
+  /// Of Spend::money_micros, "USD"; empty unless paid.
+  std::string currency = {};
   /// Per-job parameters ("/evaluator/params").
   std::vector<FieldInfo> params;
 };
@@ -55,6 +63,9 @@ struct EvaluationRequest {
   std::uint32_t attempt = 1;
   Candidate candidate;
   double deadline_s = 0;  ///< wall seconds this attempt may take; 0 is unlimited
+  /// Who failed at this trial before (EvaluationReply::worker): another one should try, if there
+  /// is one.
+  std::string avoid = {};
 
   /// The idempotency key "job:trial:attempt".
   [[nodiscard]] std::string id() const {
@@ -63,19 +74,31 @@ struct EvaluationRequest {
 };
 
 enum class ReplyKind {
+  progress,   ///< not an answer yet: what is known so far
   done,       ///< `outcome` is final: ok, infeasible, or failed for good
   transient,  ///< worth another attempt; outcome.reason says why
+  fault,      ///< the evaluator says fatal, or it crashed or hung: a second one ends the trial
 };
 
 struct EvaluationReply {
   std::uint64_t ticket = 0;
   ReplyKind kind = ReplyKind::done;
+  /// progress: objectives measured so far (empty, or one per objective; those of unknown value are
+  /// NaN), and `examples` measured so far.
   Outcome outcome;
+  /// progress: the share that is done, 0 to 1.
+  double done = 0;
+  /// Which process or machine worked on it, for people and for EvaluationRequest::avoid.
+  std::string worker = {};
+  /// What the attempt wrote to stderr, its last 64 KiB; requests that a process works on at once
+  /// share what it wrote meanwhile.
+  std::string log = {};
 };
 
 class Evaluator {
  public:
-  /// Answers to one or more requests, each answered exactly once; from any thread; must not block.
+  /// Answers to one or more requests, each answered exactly once, after any number of progress
+  /// replies; from any thread; must not block.
   using Reply = std::function<void(std::vector<EvaluationReply>)>;
 
   /// Cancels what is running; no reply is made after the destructor returns.

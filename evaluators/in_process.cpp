@@ -88,7 +88,7 @@ void InProcessEvaluator::work() {
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     std::vector<EvaluationReply> answers;
     for (std::size_t i = 0; i < requests.size(); ++i) {
-      outcomes[i].seconds = elapsed.count() / static_cast<double>(requests.size());
+      outcomes[i].cost.seconds = elapsed.count() / static_cast<double>(requests.size());
       answers.push_back({requests[i].ticket, ReplyKind::done, std::move(outcomes[i])});
       if (i + 1 < requests.size() && replies[i + 1] == replies[i]) continue;
       (*replies[i])(std::exchange(answers, {}));

@@ -2,6 +2,7 @@
 
 #include "evaluators/builtin/problems.hpp"
 #include "evaluators/diffusion/diffusion_evaluator.hpp"
+#include "evaluators/library/library_evaluator.hpp"
 #include "evaluators/process/process_evaluator.hpp"
 
 namespace paretod {
@@ -9,6 +10,7 @@ namespace paretod {
 std::vector<EvaluatorType> evaluator_types() {
   return {
       diffusion_evaluator_type(),
+      library_evaluator_type(),
       process_evaluator_type(),
   };
 }

@@ -11,7 +11,7 @@ json to_json(const Outcome& outcome, const std::vector<Objective>& objectives) {
   json object{{"status", name_of(outcome.status)},
               {"objectives", json::object()},
               {"metrics", json::object()},
-              {"seconds", outcome.seconds},
+              {"seconds", outcome.cost.seconds},
               {"attempts", outcome.attempts}};
   const std::size_t measured = std::min(outcome.objectives.size(), objectives.size());
   for (std::size_t i = 0; i < measured; ++i) {
@@ -23,6 +23,14 @@ json to_json(const Outcome& outcome, const std::vector<Objective>& objectives) {
   }
   for (const auto& [name, value] : outcome.metrics) object["metrics"][name] = value;
   if (!outcome.constraints.empty()) object["constraints"] = outcome.constraints;
+  if (outcome.cost.tokens > 0 || outcome.cost.money_micros > 0) {
+    object["cost"] = {{"tokens", outcome.cost.tokens}, {"money_micros", outcome.cost.money_micros}};
+  }
+  for (std::size_t i = 0; i < std::min(outcome.examples.size(), objectives.size()); ++i) {
+    if (!outcome.examples[i].empty()) {
+      object["examples"][objectives[i].name] = outcome.examples[i].size();
+    }
+  }
   if (!outcome.reason.empty()) object["reason"] = outcome.reason;
   return object;
 }

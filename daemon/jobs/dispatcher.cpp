@@ -14,6 +14,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::uint32_t poison_faults = 2;
+
 /// Doubling from 0.2 s to 30 s, each scaled by a random factor in [0.5, 1).
 Clock::duration backoff(std::uint32_t attempt, double random) {
   const double seconds = std::min(30.0, 0.2 * std::ldexp(1.0, static_cast<int>(attempt) - 1));
@@ -35,6 +37,8 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
   struct Item {
     WorkItem work;
     std::uint32_t attempt = 1;
+    std::uint32_t faults = 0;
+    std::string avoid = {};  ///< who failed at it last
   };
   struct ClientState {
     Client client;
@@ -92,6 +96,7 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
       request.attempt = item.attempt;
       request.candidate = item.work.candidate;
       request.deadline_s = client.client.trial_timeout_s;
+      request.avoid = item.avoid;
       running.emplace(request.ticket, Running{id, std::move(item)});
       requests.push_back(std::move(request));
       if (client.running < client.parallelism) offer_turn(id, client);
@@ -113,20 +118,33 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
         });
   }
 
-  /// The trial is over: for its job.  Empty when it gets another attempt.  Needs the mutex.
+  /// The trial is over: for its job, with `reply` as its end.  Empty when it gets another attempt.
+  /// Needs the mutex.
   std::shared_ptr<TrialSink> settle(Lane& lane, ClientState& client, Running& ended,
-                                    ReplyKind kind) {
-    if (kind == ReplyKind::transient && !client.removed &&
-        ended.item.attempt < client.client.max_attempts) {
-      ++lane.retried;
-      const double random = std::uniform_real_distribution<>(0, 1)(jitter);
-      const auto due = Clock::now() + backoff(ended.item.attempt, random);
-      ++ended.item.attempt;
-      delayed.emplace(due, std::move(ended));
-      return nullptr;
+                                    EvaluationReply& reply) {
+    Item& item = ended.item;
+    Outcome& outcome = reply.outcome;
+    outcome.attempts = item.attempt;
+    if (reply.kind != ReplyKind::done) {
+      outcome.status = TrialStatus::failed;
+      if (reply.kind == ReplyKind::fault) ++item.faults;
+      const bool poison = item.faults >= poison_faults;
+      if (!client.removed && !poison && item.attempt < client.client.max_attempts) {
+        ++lane.retried;
+        const double random = std::uniform_real_distribution<>(0, 1)(jitter);
+        const auto due = Clock::now() + backoff(item.attempt, random);
+        ++item.attempt;
+        item.avoid = std::move(reply.worker);
+        delayed.emplace(due, std::move(ended));
+        return nullptr;
+      }
+      // While stopping, a trial that deserves another attempt stays asked and untold.
+      if (stopping && !poison) return nullptr;
+      if (poison) {
+        outcome.reason = "poison: " + std::to_string(item.faults) +
+                         " attempts broke the evaluator; the last one: " + outcome.reason;
+      }
     }
-    // While stopping, a trial that deserves another attempt stays asked and untold.
-    if (kind == ReplyKind::transient && stopping) return nullptr;
     ++lane.completed;
     return client.client.sink.lock();
   }
@@ -138,15 +156,14 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
     {
       const std::lock_guard lock(mutex);
       for (EvaluationReply& reply : replies) {
+        if (reply.kind == ReplyKind::progress) continue;
         const auto found = running.find(reply.ticket);
         if (found == running.end()) continue;
         Running ended = std::move(found->second);
         running.erase(found);
         ended_of.push_back(ended.client);
         const TrialNumber number = ended.item.work.number;
-        reply.outcome.attempts = ended.item.attempt;
-        if (reply.kind == ReplyKind::transient) reply.outcome.status = TrialStatus::failed;
-        if (auto sink = settle(lane, clients.at(ended.client), ended, reply.kind)) {
+        if (auto sink = settle(lane, clients.at(ended.client), ended, reply)) {
           if (done.empty() || done.back().first != sink) done.emplace_back(std::move(sink), 0);
           done.back().second.push_back({number, std::move(reply.outcome)});
         }

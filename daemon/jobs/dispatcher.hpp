@@ -1,6 +1,9 @@
 #pragma once
 // Gives candidates to free evaluator slots: one lane per evaluator, jobs taking turns within it,
-// retries with jittered backoff for transient failures.  Thread-safe.
+// retries with jittered backoff.  A transient failure is retried as often as the job allows; a
+// fault (fatal, crash, hang) once, by another worker if there is one: a second makes the trial a
+// failed one, "poison", so that a candidate that kills whoever touches it cannot end the search.
+// Thread-safe.
 
 #include <condition_variable>
 #include <cstdint>

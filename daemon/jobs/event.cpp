@@ -35,10 +35,11 @@ void put_string(std::string& out, const std::string& text) {
 constexpr char base64_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// A point is the base64 of its little-endian doubles: exact, and half the size of decimals.
-void put_point(std::string& out, const Point& point) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(point.data());
-  const std::size_t size = point.size() * sizeof(double);
+/// Numbers are the base64 of their little-endian bytes: exact, and half the size of decimals.
+template <class T>
+void put_packed(std::string& out, const std::vector<T>& numbers) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(numbers.data());
+  const std::size_t size = numbers.size() * sizeof(T);
   out.reserve(out.size() + (size + 2) / 3 * 4 + 48);
   for (std::size_t i = 0; i < size; i += 3) {
     const std::size_t have = std::min<std::size_t>(3, size - i);
@@ -75,7 +76,7 @@ void put_body(std::string& out, const AskedEvent& asked) {
   out += ",\"n\":";
   put_number(out, asked.number);
   out += ",\"p\":\"";
-  put_point(out, c.point);
+  put_packed(out, c.point);
   out += '"';
   if (c.fidelity != 0) {
     out += ",\"f\":";
@@ -127,13 +128,30 @@ void put_body(std::string& out, const ToldEvent& told) {
     }
     out += '}';
   }
-  if (o.seconds > 0) {
+  if (o.cost.seconds > 0) {
     out += ",\"s\":";
-    put_number(out, static_cast<float>(o.seconds));
+    put_number(out, static_cast<float>(o.cost.seconds));
   }
   if (o.attempts != 1) {
     out += ",\"a\":";
     put_number(out, o.attempts);
+  }
+  if (o.cost.tokens > 0) {
+    out += ",\"k\":";
+    put_number(out, o.cost.tokens);
+  }
+  if (o.cost.money_micros > 0) {
+    out += ",\"c\":";
+    put_number(out, o.cost.money_micros);
+  }
+  if (!o.examples.empty()) {
+    out += ",\"x\":[";
+    for (std::size_t i = 0; i < o.examples.size(); ++i) {
+      out += i > 0 ? ",\"" : "\"";
+      put_packed(out, o.examples[i]);
+      out += '"';
+    }
+    out += ']';
   }
 }
 
@@ -151,7 +169,7 @@ json report_json(const Report& report) {
   json rows = json::array();
   for (const ReportRow& row : report.rows) {
     std::string point;
-    put_point(point, row.point);
+    put_packed(point, row.point);
     rows.push_back({{"name", row.name},
                     {"n", row.trial},
                     {"p", point},
@@ -205,7 +223,8 @@ void put_body(std::string& out, const Body& body) {
 
 // ---- reading -----------------------------------------------------------------------------------
 
-Point point_from(const std::string& text) {
+template <class T>
+std::vector<T> packed_from(const std::string& text) {
   static constexpr auto values = [] {
     std::array<signed char, 256> table{};
     table.fill(-1);
@@ -221,7 +240,7 @@ Point point_from(const std::string& text) {
   for (const char c : text) {
     if (c == '=') break;
     const int value = values[static_cast<unsigned char>(c)];
-    if (value < 0) throw std::invalid_argument("point is not base64");
+    if (value < 0) throw std::invalid_argument("packed numbers are not base64");
     group = group << 6 | static_cast<std::uint32_t>(value);
     bits += 6;
     if (bits >= 8) {
@@ -229,10 +248,10 @@ Point point_from(const std::string& text) {
       bytes += static_cast<char>(group >> bits & 255);
     }
   }
-  if (bytes.size() % sizeof(double) != 0) throw std::invalid_argument("point is cut short");
-  Point point(bytes.size() / sizeof(double));
-  if (!point.empty()) std::memcpy(point.data(), bytes.data(), bytes.size());
-  return point;
+  if (bytes.size() % sizeof(T) != 0) throw std::invalid_argument("packed numbers are cut short");
+  std::vector<T> numbers(bytes.size() / sizeof(T));
+  if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return numbers;
 }
 
 Measurement measurement_from(const json& j) {
@@ -253,7 +272,7 @@ std::vector<Estimate> estimates_from(const json& list) {
 AskedEvent asked_from(const json& j) {
   AskedEvent asked;
   asked.number = j.at("n").get<TrialNumber>();
-  asked.candidate.point = point_from(j.at("p").get_ref<const std::string&>());
+  asked.candidate.point = packed_from<double>(j.at("p").get_ref<const std::string&>());
   asked.candidate.fidelity = j.value("f", std::uint64_t{0});
   asked.candidate.replicate = j.value("r", std::uint64_t{0});
   asked.candidate.tag = j.value("tag", std::string());
@@ -273,8 +292,14 @@ ToldEvent told_from(const json& j) {
   Outcome& outcome = told.outcome;
   outcome.status = trial_status_from(j.value("st", std::string("ok")));
   outcome.reason = j.value("why", std::string());
-  outcome.seconds = static_cast<double>(j.value("s", 0.0F));
+  outcome.cost.seconds = static_cast<double>(j.value("s", 0.0F));
   outcome.attempts = j.value("a", std::uint32_t{1});
+  outcome.cost.tokens = j.value("k", std::uint64_t{0});
+  outcome.cost.money_micros = j.value("c", std::int64_t{0});
+  if (const auto x = j.find("x"); x != j.end()) {
+    for (const json& list : *x)
+      outcome.examples.push_back(packed_from<float>(list.get_ref<const std::string&>()));
+  }
   if (const auto o = j.find("o"); o != j.end()) {
     for (const json& m : *o) outcome.objectives.push_back(measurement_from(m));
   }
@@ -295,7 +320,7 @@ Report report_from(const json& j) {
   report.quantities = j.at("quantities").get<std::vector<std::string>>();
   for (const json& row : j.at("rows")) {
     report.rows.push_back({row.at("name").get<std::string>(),
-                           point_from(row.at("p").get_ref<const std::string&>()),
+                           packed_from<double>(row.at("p").get_ref<const std::string&>()),
                            row.at("n").get<TrialNumber>(), estimates_from(row.at("est")),
                            estimates_from(row.at("diff"))});
   }

@@ -10,6 +10,9 @@
 namespace paretod {
 namespace {
 
+/// Outcomes that JobSpec::max_failure_share is of.
+constexpr std::size_t failure_window = 50;
+
 Error not_allowed(const std::string& verb, JobStatus status) {
   return Error{ErrorKind::conflict, "the job cannot be " + verb + ": it is " +
                                         std::string(name_of(status)) + " for good"};
@@ -20,7 +23,10 @@ Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
   std::erase_if(outcome.metrics, [](const auto& metric) { return !std::isfinite(metric.second); });
   // By name, as they read back from the log: a replay must see them in the same order.
   std::sort(outcome.metrics.begin(), outcome.metrics.end());
-  if (!std::isfinite(outcome.seconds) || outcome.seconds < 0) outcome.seconds = 0;
+  if (!std::isfinite(outcome.cost.seconds) || outcome.cost.seconds < 0) outcome.cost.seconds = 0;
+  if (outcome.status != TrialStatus::ok || outcome.examples.size() != objectives.size()) {
+    outcome.examples.clear();
+  }
   if (outcome.status != TrialStatus::ok) return outcome;
   std::string wrong;
   if (outcome.objectives.size() != objectives.size()) {
@@ -37,7 +43,7 @@ Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
   }
   if (wrong.empty()) return outcome;
   Outcome failed = Outcome::failure(TrialStatus::failed, std::move(wrong));
-  failed.seconds = outcome.seconds;
+  failed.cost = outcome.cost;
   failed.attempts = outcome.attempts;
   return failed;
 }
@@ -83,7 +89,8 @@ std::size_t Job::in_flight() const {
 
 bool Job::wants_to_run() const {
   const std::lock_guard lock(mutex_);
-  return state_.status() == JobStatus::running && !run_active_ && trouble_.empty() && log_;
+  return state_.status() == JobStatus::running && !run_active_ && !pausing_ && trouble_.empty() &&
+         log_;
 }
 
 bool Job::run_active() const {
@@ -132,6 +139,7 @@ void Job::start_run() {
   const std::size_t parallelism = state_.parallelism();
   asked_ = std::max<TrialNumber>(asked_, state_.trials().size());
   stop_requested_ = false;
+  recent_failures_.clear();
   run_active_ = true;
   started_ = true;
   lock.unlock();
@@ -196,9 +204,23 @@ void Job::complete(std::vector<Completion> completions) {
   enforce_wall_budget();
   for (Completion& done : completions) {
     ToldEvent told{done.number, checked(std::move(done.outcome), state_.spec().objectives)};
+    recent_failures_.push_back(told.outcome.status == TrialStatus::failed);
+    if (recent_failures_.size() > failure_window) recent_failures_.pop_front();
     // The last one lets the others go with it.
     append({0, std::move(told)}, /*lazily=*/&done != &completions.back());
   }
+  pause_if_failing();
+}
+
+void Job::pause_if_failing() {
+  const auto failed = std::count(recent_failures_.begin(), recent_failures_.end(), true);
+  const double allowed = state_.spec().max_failure_share * failure_window;
+  if (!run_active_ || pausing_ || stop_requested_ || static_cast<double>(failed) <= allowed) return;
+  pausing_ = true;
+  append({0, PausedEvent{std::to_string(failed) + " of the last " +
+                         std::to_string(recent_failures_.size()) +
+                         " trials failed; look at their reasons (paretod trials JOB), mend the "
+                         "evaluator and resume the job"}});
 }
 
 void Job::enforce_wall_budget() {
@@ -257,6 +279,10 @@ void Job::on_commit(const Result<EventId>& last, std::size_t events) {
           stop_requested_ = true;
         }
         if (const auto* told = std::get_if<ToldEvent>(&event.body)) in_flight_.erase(told->number);
+        if (std::holds_alternative<PausedEvent>(event.body)) {
+          stop_requested_ = true;
+          pausing_ = false;
+        }
         for (const auto& [token, follower] : followers_) follower(id, event);
       }
       committed_ += events;

@@ -87,6 +87,8 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   void run();
   void append(Event event, bool lazily = false);  // mutex_ held
   void enforce_wall_budget();                     // mutex_ held
+  /// When more of the last trials failed than the job allows.  mutex_ held.
+  void pause_if_failing();
   Result<void> append_and_wait(std::unique_lock<std::mutex>& lock, EventBody body);
   void on_commit(const Result<EventId>& last, std::size_t events);
 
@@ -103,11 +105,13 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   JobState state_;
   std::shared_ptr<GroupCommit::Log> log_;
   std::deque<Event> uncommitted_;
-  std::uint64_t appended_ = 0;   // events handed to the log
-  std::uint64_t committed_ = 0;  // of those, durable and applied
-  TrialNumber asked_ = 0;        // highest number handed to the log
-  bool ending_ = false;          // the finished event is on its way
-  std::string trouble_;          // ownership lost, corrupt log, no evaluator
+  std::uint64_t appended_ = 0;        // events handed to the log
+  std::uint64_t committed_ = 0;       // of those, durable and applied
+  TrialNumber asked_ = 0;             // highest number handed to the log
+  bool ending_ = false;               // the finished event is on its way
+  bool pausing_ = false;              // a paused event of the job's own is on its way
+  std::deque<bool> recent_failures_;  // of this run's last outcomes, oldest first
+  std::string trouble_;               // ownership lost, corrupt log, no evaluator
   /// Dispatched and not yet durably told.
   std::unordered_set<TrialNumber> in_flight_;
   double wall_enforced_at_ = 0;  // the wall budget that has already been enforced

@@ -217,6 +217,12 @@ RawSpec read_fields(const json& document, bool stored, Problems& problems) {
     spec.max_attempts = static_cast<std::uint32_t>(*attempts);
     if (*attempts < 1 || *attempts > 100) reader.refuse("max_attempts", "must be 1 to 100");
   }
+  if (const auto share = reader.number("max_failure_share")) {
+    spec.max_failure_share = *share;
+    if (!(*share >= 0 && *share <= 1)) {
+      reader.refuse("max_failure_share", "must be between 0 and 1; 1 never pauses the job");
+    }
+  }
   if (const json* noise = reader.find("noise")) spec.noise = read_noise(*noise, problems);
   if (const json* import = reader.find("import")) spec.import = read_import(*import, problems);
   if (const json* stagnation = reader.find("stagnation")) {
@@ -354,6 +360,9 @@ json to_json(const JobSpec& spec) {
   }
   if (!spec.import.job.empty()) {
     document["import"] = {{"job", spec.import.job}, {"trials", spec.import.trials}};
+  }
+  if (spec.max_failure_share != default_max_failure_share) {
+    document["max_failure_share"] = spec.max_failure_share;
   }
   if (spec.noise.active()) {
     document["noise"] = {{"confidence", spec.noise.confidence},

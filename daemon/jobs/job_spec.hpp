@@ -24,6 +24,8 @@ struct Budget {
   double wall_s = 0;            ///< seconds of running, in all; 0 is unlimited
 };
 
+inline constexpr double default_max_failure_share = 0.2;
+
 /// Names of jobs, and so of logs and URLs.
 bool valid_job_name(std::string_view name);  // [A-Za-z0-9._-]{1,64}
 
@@ -47,6 +49,8 @@ struct JobSpec {
   std::uint64_t seed = 0;
   double trial_timeout_s = 0;  ///< wall seconds one attempt may take; 0 is unlimited
   std::uint32_t max_attempts = 3;
+  /// The job pauses when more than this share of its last 50 trials failed; 1: never.
+  double max_failure_share = default_max_failure_share;
   std::vector<Point> initial = {};  ///< to be evaluated first
   ImportRequest import = {};
   NoisePolicy noise = {};

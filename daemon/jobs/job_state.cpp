@@ -95,7 +95,7 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   record.told_ms = time_ms;
   told_order_.push_back(told.number);
   ++counts_[static_cast<std::size_t>(told.outcome.status)];
-  evaluation_seconds_ += told.outcome.seconds;
+  evaluation_seconds_ += told.outcome.cost.seconds;
   const bool ok = told.outcome.status == TrialStatus::ok;
   told_points_.push_back(ok ? measure(told.number, record.candidate, told.outcome) : no_point);
   return {};

@@ -292,8 +292,7 @@ void add_point(FrontSlice& slice, const PooledPoints& pool, std::size_t point) {
   slice.errors.insert(slice.errors.end(), pool.error(point), pool.error(point) + pool.objectives);
 }
 
-std::shared_ptr<FrontSlice> slice_of(const PooledPoints& pool, std::size_t told,
-                                     std::vector<std::uint8_t>& on_front) {
+std::shared_ptr<FrontSlice> slice_of(const PooledPoints& pool) {
   ParetoArchive archive;
   for (std::size_t point = 0; point < pool.size(); ++point) {
     if (pool.feasible[point] != 0) {
@@ -301,10 +300,8 @@ std::shared_ptr<FrontSlice> slice_of(const PooledPoints& pool, std::size_t told,
     }
   }
   auto slice = std::make_shared<FrontSlice>();
-  slice->told = told;
-  on_front.assign(pool.size(), 0);
+  slice->told = pool.rows;
   for (std::size_t member = 0; member < archive.size(); ++member) {
-    on_front[archive.id(member)] = 1;
     add_point(*slice, pool, archive.id(member));
   }
   measure(*slice);
@@ -312,16 +309,21 @@ std::shared_ptr<FrontSlice> slice_of(const PooledPoints& pool, std::size_t told,
 }
 
 /// Points off the front that no member dominates with that confidence, sorted.
-FrontSlice plausible_points(const PooledPoints& pool, const FrontSlice& front,
-                            const std::vector<std::uint8_t>& on_front, double confidence) {
+FrontSlice plausible_points(const PooledPoints& pool, const FrontSlice& front, double confidence) {
   const double z = normal_quantile(confidence);
   const std::size_t n = pool.objectives;
+  std::vector<std::uint8_t> on_front;  // by trial
+  for (const TrialNumber trial : front.trials) {
+    if (on_front.size() <= trial) on_front.resize(trial + 1);
+    on_front[trial] = 1;
+  }
   // Who dominated a point is tried early for the next: most points fall at the first try.
   std::vector<std::size_t> order(front.trials.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::vector<std::size_t> kept;
   for (std::size_t point = 0; point < pool.size(); ++point) {
-    if (on_front[point] != 0 || pool.feasible[point] == 0) continue;
+    const TrialNumber trial = pool.first_trials[point];
+    if (pool.feasible[point] == 0 || (trial < on_front.size() && on_front[trial] != 0)) continue;
     bool dominated = false;
     for (std::size_t k = 0; k < order.size() && !dominated; ++k) {
       dominated = dominates_surely(front.points[order[k]].data(), &front.errors[order[k] * n],
@@ -426,7 +428,7 @@ std::shared_ptr<const FrontSlice> FrontWriter::slice_now(Job& job, FrontHead& he
 void FrontWriter::look_back(Job& job, const FrontRequest& request, Answer& answer) {
   answer.head = front_head(job);
   const double confidence = request.query.confidence;
-  if (request.at && confidence == 0) {
+  if (confidence == 0) {
     // The past does not change.
     with_memory(job.id(), [&](const Memory& memory) {
       for (const auto& [trial, slice] : memory.earlier) {
@@ -436,30 +438,41 @@ void FrontWriter::look_back(Job& job, const FrontRequest& request, Answer& answe
     if (answer.slice) return;
   }
   told_.with(job, [&](const ToldColumns& told) {
-    std::size_t rows = told.size();
-    if (request.at) {
-      const auto found = std::find(told.trials.begin(), told.trials.end(), *request.at);
-      rows = std::min(rows, static_cast<std::size_t>(found - told.trials.begin()) + 1);
+    const auto found = std::find(told.trials.begin(), told.trials.end(), *request.at);
+    const auto at = static_cast<std::size_t>(found - told.trials.begin());
+    const std::size_t rows = std::min(told.size(), at + 1);
+    if (confidence == 0) {
+      answer.slice = slice_of(pooled_for_front(told, rows));
+      return;
     }
-    const PooledPoints pool = confidence > 0 ? pooled(told, rows) : pooled_for_front(told, rows);
-    std::vector<std::uint8_t> on_front;
-    answer.slice = slice_of(pool, rows, on_front);
-    if (confidence > 0) {
-      answer.plausible = plausible_points(pool, *answer.slice, on_front, confidence);
-    }
+    PooledPoints pool;
+    pool.extend(told, rows);
+    answer.slice = slice_of(pool);
+    answer.plausible = plausible_points(pool, *answer.slice, confidence);
   });
-  if (!request.at) return;
   with_memory(job.id(), [&](Memory& memory) {
     memory.earlier.emplace_front(*request.at, answer.slice);
     if (memory.earlier.size() > remembered_slices) memory.earlier.pop_back();
   });
 }
 
+void FrontWriter::look_around(Job& job, double confidence, Answer& answer) {
+  const auto now = [&] {
+    answer.slice = slice_now(job, answer.head);
+    return static_cast<std::size_t>(answer.head.told);
+  };
+  told_.with_pool(job, now, [&](const PooledPoints& pool) {
+    answer.plausible = plausible_points(pool, *answer.slice, confidence);
+  });
+}
+
 FrontWriter::Answer FrontWriter::answer(Job& job, const FrontRequest& request) {
   Answer answer;
   const FrontQuery& query = request.query;
-  if (request.at || query.confidence > 0) {
+  if (request.at) {
     look_back(job, request, answer);
+  } else if (query.confidence > 0) {
+    look_around(job, query.confidence, answer);
   } else {
     answer.slice = slice_now(job, answer.head);
   }

@@ -74,6 +74,8 @@ class FrontWriter {
   Answer answer(Job& job, const FrontRequest& request);
   std::shared_ptr<const FrontSlice> slice_now(Job& job, FrontHead& head);
   void look_back(Job& job, const FrontRequest& request, Answer& answer);
+  /// The front as it is, and the points that it does not surely dominate.
+  void look_around(Job& job, double confidence, Answer& answer);
   /// One text without its closing brace per place.
   std::vector<std::string> texts_of(Job& job, const JobSpec& spec, const FrontSlice& slice,
                                     const std::vector<std::size_t>& places);

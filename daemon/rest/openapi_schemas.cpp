@@ -209,8 +209,10 @@ json openapi_schemas() {
                             {"seconds", number},
                             {"attempts", count},
                             {"constraints", list_of(number)},
+                            {"cost", object_of({{"tokens", count}, {"money_micros", count}})},
+                            {"examples", map_of(count)},
                             {"reason", text}},
-                           {"constraints", "reason"});
+                           {"constraints", "cost", "examples", "reason"});
   return {
       {"JobSpec", std::move(spec)},
       {"EmptyRequest", request_of(json::object())},

@@ -19,7 +19,7 @@ void ToldColumns::add(TrialNumber trial, const TrialRecord& record, std::uint32_
   objectives = of.size();
   trials.push_back(trial);
   told_ms.push_back(record.told_ms);
-  spent.push_back((spent.empty() ? 0 : spent.back()) + outcome.seconds);
+  spent.push_back((spent.empty() ? 0 : spent.back()) + outcome.cost.seconds);
   points.push_back(point);
   feasible.push_back(violation_of(outcome.constraints) <= 0 ? 1 : 0);
   const bool has_values = point != JobState::no_point;
@@ -39,51 +39,44 @@ void ToldColumns::add(TrialNumber trial, const TrialRecord& record, std::uint32_
   }
 }
 
-PooledPoints pooled(const ToldColumns& told, std::size_t rows) {
-  const std::size_t n = told.objectives;
-  PooledPoints pool;
-  pool.objectives = n;
-  std::vector<double> squares;
-  bool repeated = false;
-  for (std::size_t row = 0; row < rows; ++row) {
-    if (!told.ok(row)) continue;
-    const std::size_t point = told.points[row];
-    const double* y = told.row(row);
-    if (point == pool.size()) {
-      pool.first_trials.push_back(told.trials[row]);
-      pool.replicates.push_back(1);
-      pool.feasible.push_back(told.feasible[row]);
-      pool.means.insert(pool.means.end(), y, y + n);
-      const double* error = &told.errors[row * n];
-      pool.errors.insert(pool.errors.end(), error, error + n);
+void PooledPoints::extend(const ToldColumns& told, std::size_t end) {
+  const std::size_t n = objectives = told.objectives;
+  for (; rows < end; ++rows) {
+    if (!told.ok(rows)) continue;
+    const std::size_t point = told.points[rows];
+    const double* y = told.row(rows);
+    if (point == size()) {
+      first_trials.push_back(told.trials[rows]);
+      replicates.push_back(1);
+      feasible.push_back(told.feasible[rows]);
+      means.insert(means.end(), y, y + n);
+      const double* error = &told.errors[rows * n];
+      errors.insert(errors.end(), error, error + n);
       continue;
     }
     // Welford's update, as in JobState.
-    repeated = true;
-    squares.resize(told.size() * n);
-    const auto count = static_cast<double>(++pool.replicates[point]);
-    pool.feasible[point] = pool.feasible[point] & told.feasible[row];
+    if (squares_.size() < (point + 1) * n) squares_.resize(size() * n);
+    const auto count = static_cast<double>(++replicates[point]);
+    feasible[point] = feasible[point] & told.feasible[rows];
     for (std::size_t i = 0; i < n; ++i) {
-      double& mean = pool.means[point * n + i];
+      double& mean = means[point * n + i];
+      double& squares = squares_[point * n + i];
       const double delta = y[i] - mean;
       mean += delta / count;
-      squares[point * n + i] += delta * (y[i] - mean);
+      squares += delta * (y[i] - mean);
+      errors[point * n + i] = std::sqrt(squares / (count - 1) / count);
     }
   }
-  for (std::size_t point = 0; repeated && point < pool.size(); ++point) {
-    const double count = pool.replicates[point];
-    if (count < 2) continue;
-    for (std::size_t i = point * n; i < (point + 1) * n; ++i) {
-      pool.errors[i] = std::sqrt(squares[i] / (count - 1) / count);
-    }
-  }
-  return pool;
 }
 
 PooledPoints pooled_for_front(const ToldColumns& told, std::size_t rows) {
-  if (rows > told.first_repeat) return pooled(told, rows);
-  const std::size_t n = told.objectives;
   PooledPoints pool;
+  if (rows > told.first_repeat) {
+    pool.extend(told, rows);
+    return pool;
+  }
+  const std::size_t n = told.objectives;
+  pool.rows = rows;
   pool.objectives = n;
   for (const std::size_t row : told.entries) {
     if (row >= rows) break;

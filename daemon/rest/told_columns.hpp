@@ -45,6 +45,7 @@ struct ToldColumns {
 /// Points as measured by the first so many told trials, replicates pooled as in MeasuredPoint.
 struct PooledPoints {
   std::size_t objectives = 0;
+  std::size_t rows = 0;  ///< told trials that are in it
   std::vector<TrialNumber> first_trials;
   std::vector<std::uint32_t> replicates;
   std::vector<std::uint8_t> feasible;
@@ -54,8 +55,13 @@ struct PooledPoints {
   [[nodiscard]] std::size_t size() const { return first_trials.size(); }
   [[nodiscard]] const double* mean(std::size_t point) const { return &means[point * objectives]; }
   [[nodiscard]] const double* error(std::size_t point) const { return &errors[point * objectives]; }
+  /// Takes the told trials that follow, up to so many in all.
+  void extend(const ToldColumns& told, std::size_t end);
+
+ private:
+  /// Sums of squared deviations of the points measured more than once, and of those before them.
+  std::vector<double> squares_;
 };
-PooledPoints pooled(const ToldColumns& told, std::size_t rows);
 /// Without the points that were off the front all the time, where that is known at no cost.
 PooledPoints pooled_for_front(const ToldColumns& told, std::size_t rows);
 
@@ -71,10 +77,24 @@ class ToldCache {
     return read(std::as_const(entry->columns));
   }
 
+  /// Calls `now`, which says how many trials the job has been told (at least), and then `read` with
+  /// the points as just these measured them.  Continues from the call before, so that it costs what
+  /// is new.
+  template <class Now, class Read>
+  auto with_pool(Job& job, Now now, Read read) {
+    const std::shared_ptr<Entry> entry = entry_of(job.id());
+    const std::lock_guard lock(entry->mutex);
+    const std::size_t rows = now();
+    extend(job, entry->columns);
+    entry->pool.extend(entry->columns, rows);
+    return read(std::as_const(entry->pool));
+  }
+
  private:
   struct Entry {
     std::mutex mutex;
     ToldColumns columns;
+    PooledPoints pool;  ///< empty until with_pool() is called
   };
   std::shared_ptr<Entry> entry_of(const std::string& job);
   static void extend(Job& job, ToldColumns& columns);

@@ -134,8 +134,11 @@ Result<ChildProcess> ChildProcess::spawn(const ChildCommand& command) {
   }
   // By number: the header of glibc 2.36 declares pidfd_open as a C++ function.
   FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  if (pidfd.get() < 0) {
-    Error failure = system_failure("cannot watch the process");
+  const int unlimited = apply_limits(pid, command.limits);
+  if (pidfd.get() < 0 || unlimited != 0) {
+    if (unlimited != 0) errno = unlimited;
+    Error failure = system_failure(unlimited != 0 ? "cannot set the limits of the process"
+                                                  : "cannot watch the process");
     kill(-pid, SIGKILL);
     waitpid(pid, nullptr, 0);
     return failure;

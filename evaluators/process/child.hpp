@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "evaluators/process/resource_limits.hpp"
 #include "optimizers/core/result.hpp"
 
 namespace paretod {
@@ -38,6 +39,7 @@ struct ChildCommand {
   std::vector<std::string> environment;
   /// Where it runs, and so what relative paths in argv refer to; empty: where the daemon runs.
   std::string directory;
+  ResourceLimits limits = {};
 };
 
 class ChildProcess {

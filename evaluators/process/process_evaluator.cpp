@@ -47,7 +47,22 @@ Fields<ProcessConfig> describe() {
            "seconds a process may take to say hello; loading a model counts", 0.1, 86'400)
       .add("grace_s", &ProcessConfig::grace_s,
            "seconds a process may take to answer a cancel, or to end, before it is killed", 0.01,
-           3'600);
+           3'600)
+      .add("memory_mb", &ProcessConfig::memory_mb,
+           "MiB of address space that a process may map (RLIMIT_AS; a GPU library maps far more "
+           "than it uses); 0: no limit",
+           0, 1e9)
+      .add(
+          "cpu_s", &ProcessConfig::cpu_s,
+          "seconds of CPU time after which a process is killed and started again (RLIMIT_CPU, over "
+          "its whole life); 0: no limit",
+          0, 1e9)
+      .add("file_mb", &ProcessConfig::file_mb,
+           "MiB that a file which a process writes may have (RLIMIT_FSIZE); 0: no limit", 0, 1e9)
+      .add("processes_max", &ProcessConfig::processes_max,
+           "processes and threads that the daemon's user may have altogether when a process starts "
+           "another (RLIMIT_NPROC; does not bind root); 0: no limit",
+           0, 4e6);
 }
 
 ProcessEvaluator::ProcessEvaluator(std::unique_ptr<ProcessPool> pool,
@@ -57,7 +72,7 @@ ProcessEvaluator::ProcessEvaluator(std::unique_ptr<ProcessPool> pool,
 ProcessEvaluator::~ProcessEvaluator() = default;
 
 Result<std::unique_ptr<ProcessEvaluator>> ProcessEvaluator::start(
-    const ProcessConfig& config, const EvaluatorEnvironment& environment) {
+    const ProcessConfig& config, const EvaluatorEnvironment& environment, const std::string& type) {
   if (config.argv.empty() || config.argv[0].empty()) {
     return invalid("the evaluator is not configured",
                    {{"/argv", "has to name a program, and its arguments"}});
@@ -66,6 +81,8 @@ Result<std::unique_ptr<ProcessEvaluator>> ProcessEvaluator::start(
   pool_config.command.argv = config.argv;
   pool_config.command.environment = environment_of(config.environment);
   pool_config.command.directory = environment.base_directory;
+  pool_config.command.limits = {config.memory_mb, config.cpu_s, config.file_mb,
+                                config.processes_max};
   pool_config.processes = static_cast<std::size_t>(config.processes);
   pool_config.hello_timeout = std::chrono::duration<double>(config.hello_timeout_s);
   pool_config.grace = std::chrono::duration<double>(config.grace_s);
@@ -73,7 +90,7 @@ Result<std::unique_ptr<ProcessEvaluator>> ProcessEvaluator::start(
   auto hello = pool->wait_started();
   if (!hello) return hello.error();
   EvaluatorDescription description = std::move(hello->description);
-  description.type = "process";
+  description.type = type;
   description.slots *= static_cast<std::size_t>(config.processes);
   return std::unique_ptr<ProcessEvaluator>(
       new ProcessEvaluator(std::move(pool), std::move(description)));

@@ -3,9 +3,11 @@
 // (protocol.hpp) on stdin and stdout.
 //
 // One thread does all input and output.  A process that dies, breaks the protocol or ignores a
-// cancel takes its own attempts with it (transient, with the reason) and is started again, at
-// once after it has done useful work, else after 0.1 s, doubling up to 30 s.  While no process
-// can be started, waiting requests fail as transient instead of waiting for ever.
+// cancel takes its own attempts with it (faults, with the reason; those that only shared the
+// process with one that hung are transient) and is started again, at once after it has done useful
+// work, else after 0.1 s, doubling up to 30 s.  A request that failed before (`avoid`) runs alone
+// in its process, in another one if there is one.  While no process can be started, waiting
+// requests fail as transient instead of waiting for ever.
 
 #include <cstddef>
 #include <memory>
@@ -23,6 +25,10 @@ struct ProcessConfig {
   std::vector<std::string> environment;
   double hello_timeout_s = 30;
   double grace_s = 5;
+  std::int64_t memory_mb = 0;
+  std::int64_t cpu_s = 0;
+  std::int64_t file_mb = 0;
+  std::int64_t processes_max = 0;
 };
 
 template <>
@@ -33,9 +39,10 @@ class ProcessPool;
 class ProcessEvaluator final : public Evaluator {
  public:
   /// Returns when every process has said hello; the first one that does not makes it fail, with
-  /// its exit status and the last lines of its stderr.
+  /// its exit status and the last lines of its stderr.  `type` is what it describes itself as.
   static Result<std::unique_ptr<ProcessEvaluator>> start(const ProcessConfig& config,
-                                                         const EvaluatorEnvironment& environment);
+                                                         const EvaluatorEnvironment& environment,
+                                                         const std::string& type = "process");
   /// Ends the process groups: end of input and SIGTERM, after the grace period SIGKILL.
   ~ProcessEvaluator() override;
 

@@ -70,16 +70,17 @@ void ProcessLink::prepare(PollSlots slots) const {
 
 void ProcessLink::receive(PollSlots slots) {
   if (!child_) return;
-  // stderr first: a complaint should be known before the death it explains.
-  if (slots[err_slot].revents != 0) read_errors(bytes_per_turn);
   if (slots[out_slot].revents != 0) read_output(bytes_per_turn);
+  // stderr second, and whenever there was output: what was complained of before an answer was
+  // written is then known with it.
+  if (slots[err_slot].revents != 0 || slots[out_slot].revents != 0) read_errors(bytes_per_turn);
   if (slots[exited_slot].revents != 0) exited_ = true;
   if (slots[in_slot].revents != 0) flush();
 }
 
 void ProcessLink::receive_rest() {
-  read_errors(bytes_after_exit);
   read_output(bytes_after_exit);
+  read_errors(bytes_after_exit);
 }
 
 template <class Sink>
@@ -118,6 +119,16 @@ std::string ProcessLink::stderr_tail() const {
 std::string ProcessLink::stderr_last_lines() const {
   const std::lock_guard lock(tail_mutex_);
   return tail_.last_lines();
+}
+
+std::uint64_t ProcessLink::stderr_position() const {
+  const std::lock_guard lock(tail_mutex_);
+  return tail_.written();
+}
+
+std::string ProcessLink::stderr_since(std::uint64_t position) const {
+  const std::lock_guard lock(tail_mutex_);
+  return printable_text(tail_.since(position), stderr_kept);
 }
 
 }  // namespace paretod

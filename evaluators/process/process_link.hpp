@@ -53,6 +53,10 @@ class ProcessLink {
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] std::string stderr_tail() const;
   [[nodiscard]] std::string stderr_last_lines() const;
+  /// A place in what the child writes to stderr, and what it wrote after such a place: printable,
+  /// at most `stderr_kept` bytes.
+  [[nodiscard]] std::uint64_t stderr_position() const;
+  [[nodiscard]] std::string stderr_since(std::uint64_t position) const;
 
  private:
   /// Reads up to `most` bytes into `sink`; closes the descriptor at its end.

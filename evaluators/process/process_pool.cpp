@@ -21,11 +21,19 @@ std::chrono::steady_clock::duration steady(duration<double> span) {
   return duration_cast<std::chrono::steady_clock::duration>(span);
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 std::string seconds_text(double seconds) {
   std::string text = std::to_string(seconds);
   text.erase(text.find_last_not_of('0') + 1);
   if (text.ends_with('.')) text.pop_back();
   return text + " s";
+}
+
+std::string worker_name(std::size_t index) {
+  return "process " + std::to_string(index);
 }
 
 std::string with_last_words(std::string reason, const ProcessLink& link) {
@@ -220,8 +228,9 @@ void ProcessPool::handle_message(std::size_t index, std::string_view line) {
                    "belongs on stderr): " +
                        printable_text(line, 200) + "\n" + message.error().text());
   }
-  // Progress has no reader yet.
-  if (std::holds_alternative<ProgressMessage>(*message)) return;
+  if (const auto* progress = std::get_if<ProgressMessage>(&*message)) {
+    return handle_progress(index, *progress);
+  }
   Worker& worker = *workers_[index];
   const auto* result = std::get_if<ResultMessage>(&*message);
   const std::string& id = result != nullptr ? result->id : std::get<ErrorMessage>(*message).id;
@@ -233,12 +242,33 @@ void ProcessPool::handle_message(std::size_t index, std::string_view line) {
   InFlight in_flight = take(worker, id);
   if (result != nullptr) {
     const auto& objectives = in_flight.pending.request.context->objectives;
-    EvaluationReply reply = reply_of(*result, objectives);
-    return answer(std::move(in_flight), std::move(reply));
+    EvaluationReply reply = reply_of(*result, objectives, seconds_since(in_flight.sent));
+    return answer_from(index, std::move(in_flight), std::move(reply));
   }
   const ErrorMessage& error = std::get<ErrorMessage>(*message);
-  if (in_flight.stage == Stage::running) return answer(std::move(in_flight), reply_of(error));
-  answer_lost(std::move(in_flight), error.text);
+  EvaluationReply reply = reply_of(error, seconds_since(in_flight.sent));
+  if (in_flight.stage != Stage::running) {
+    const Spend cost = reply.outcome.cost;
+    reply = lost(in_flight, ReplyKind::fault, error.text);
+    reply.outcome.cost = cost;
+  }
+  answer_from(index, std::move(in_flight), std::move(reply));
+}
+
+void ProcessPool::handle_progress(std::size_t index, const ProgressMessage& message) {
+  Worker& worker = *workers_[index];
+  const auto found = worker.in_flight.find(message.id);
+  // It may have been overtaken by the answer: evaluators report from several threads.
+  if (found == worker.in_flight.end()) return;
+  const InFlight& in_flight = found->second;
+  const EvaluationRequest& request = in_flight.pending.request;
+  EvaluationReply reply = reply_of(message, request.context->objectives);
+  reply.ticket = request.ticket;
+  reply.worker = worker_name(index);
+  reply.outcome.cost.seconds = seconds_since(in_flight.sent);
+  std::vector<EvaluationReply> replies;
+  replies.push_back(std::move(reply));
+  (*in_flight.pending.reply)(std::move(replies));
 }
 
 void ProcessPool::handle_exit(std::size_t index) {
@@ -250,7 +280,7 @@ void ProcessPool::handle_exit(std::size_t index) {
     const std::string reason = with_last_words(
         "the evaluator process " + how + (before_hello ? " before its hello" : ""), worker.link);
     ++worker.failures;
-    answer_all_lost(worker, reason);
+    answer_all_lost(index, reason, {});
     schedule_restart(worker);
     if (before_hello) start_failed(reason);
     return;
@@ -258,7 +288,8 @@ void ProcessPool::handle_exit(std::size_t index) {
   schedule_restart(worker);
 }
 
-void ProcessPool::condemn(std::size_t index, const std::string& reason) {
+void ProcessPool::condemn(std::size_t index, const std::string& reason,
+                          const std::string& culprit) {
   Worker& worker = *workers_[index];
   const bool before_hello = worker.state == State::starting;
   const std::string text = with_last_words("the evaluator process " + reason, worker.link);
@@ -266,7 +297,7 @@ void ProcessPool::condemn(std::size_t index, const std::string& reason) {
   worker.state = State::ending;
   worker.timer.reset();
   worker.link.signal_group(SIGKILL);
-  answer_all_lost(worker, text);
+  answer_all_lost(index, text, culprit);
   if (before_hello) start_failed(text);
 }
 
@@ -300,26 +331,55 @@ void ProcessPool::start_failed(const std::string& reason) {
   });
   if (hope) return;
   for (Pending& pending : std::exchange(queue_, {})) {
-    answer_lost({std::move(pending), Clock::now()}, reason);
+    InFlight never_sent{std::move(pending), Clock::now()};
+    EvaluationReply reply = lost(never_sent, ReplyKind::transient, reason);
+    answer(std::move(never_sent), std::move(reply));
   }
 }
 
 // ---- requests ----------------------------------------------------------------------------------
 
 void ProcessPool::assign() {
-  while (!queue_.empty()) {
-    std::optional<std::size_t> best;
-    for (std::size_t i = 0; i < workers_.size(); ++i) {
-      const Worker& worker = *workers_[i];
-      if (worker.state != State::ready || worker.link.closed()) continue;
-      if (worker.in_flight.size() >= hello_->description.slots) continue;
-      if (!best || worker.in_flight.size() < workers_[*best]->in_flight.size()) best = i;
+  std::vector<bool> held(workers_.size());
+  for (auto next = queue_.begin(); next != queue_.end();) {
+    const auto index = choose(next->request, held);
+    if (index) {
+      Pending pending = std::move(*next);
+      next = queue_.erase(next);
+      dispatch(*index, std::move(pending));
+    } else if (next->request.avoid.empty()) {
+      return;  // nor can those behind it go anywhere
+    } else {
+      ++next;
     }
-    if (!best) return;
-    Pending pending = std::move(queue_.front());
-    queue_.pop_front();
-    dispatch(*best, std::move(pending));
   }
+}
+
+// A process that dies takes all that it works on with it, and nobody knows which of them killed it.
+// So a request that failed elsewhere is given a process of its own: it cannot take others with it a
+// second time, nor be blamed for them.
+std::optional<std::size_t> ProcessPool::choose(const EvaluationRequest& request,
+                                               std::vector<bool>& held) {
+  const bool suspect = !request.avoid.empty();
+  const std::size_t slots = hello_ ? hello_->description.slots : 0;
+  std::optional<std::size_t> best;
+  const auto better = [&](std::size_t index) {
+    if (!best) return true;
+    const bool avoided = worker_name(index) == request.avoid;
+    const bool best_avoided = worker_name(*best) == request.avoid;
+    if (suspect && avoided != best_avoided) return best_avoided;
+    return workers_[index]->in_flight.size() < workers_[*best]->in_flight.size();
+  };
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const Worker& worker = *workers_[i];
+    if (worker.state != State::ready || worker.link.closed() || worker.isolated || held[i])
+      continue;
+    if (!suspect && worker.in_flight.size() >= slots) continue;
+    if (better(i)) best = i;
+  }
+  if (!suspect || !best || workers_[*best]->in_flight.empty()) return best;
+  held[*best] = true;
+  return {};
 }
 
 void ProcessPool::dispatch(std::size_t index, Pending pending) {
@@ -332,7 +392,8 @@ void ProcessPool::dispatch(std::size_t index, Pending pending) {
                    Outcome::failure(TrialStatus::failed, "this attempt is already running")});
   }
   worker.link.send(evaluate_line(request, hello_->description));
-  InFlight in_flight{std::move(pending), Clock::now()};
+  worker.isolated = !request.avoid.empty();
+  InFlight in_flight{std::move(pending), Clock::now(), worker.link.stderr_position()};
   if (in_flight.pending.request.deadline_s > 0) {
     const auto allowed = steady(duration<double>(in_flight.pending.request.deadline_s));
     in_flight.timer = timers_.emplace(in_flight.sent + allowed, TimerKey{index, id});
@@ -345,9 +406,10 @@ void ProcessPool::cancel_now(std::uint64_t ticket) {
     return pending.request.ticket == ticket;
   });
   if (queued != queue_.end()) {
-    InFlight dropped{std::move(*queued), Clock::now(), Stage::cancelled};
+    InFlight dropped{std::move(*queued), Clock::now(), 0, Stage::cancelled};
     queue_.erase(queued);
-    return answer_lost(std::move(dropped), "");
+    EvaluationReply reply = lost(dropped, ReplyKind::done, "");
+    return answer(std::move(dropped), std::move(reply));
   }
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     for (auto& [id, in_flight] : workers_[i]->in_flight) {
@@ -383,8 +445,11 @@ void ProcessPool::on_request_timer(const TimerKey& key) {
   if (in_flight.stage == Stage::running) {
     return ask_to_stop(worker, key.worker, key.id, in_flight, Stage::overdue);
   }
-  condemn(key.worker, "was stopped because it did not answer within " +
-                          seconds_text(config_.grace.count()) + " after a cancel");
+  const std::string culprit = key.id;
+  condemn(key.worker,
+          "was stopped because it did not answer within " + seconds_text(config_.grace.count()) +
+              " after a cancel",
+          culprit);
 }
 
 void ProcessPool::on_worker_timer(std::size_t index) {
@@ -407,36 +472,51 @@ ProcessPool::InFlight ProcessPool::take(Worker& worker, const std::string& id) {
   InFlight in_flight = std::move(node.mapped());
   if (in_flight.timer) timers_.erase(*in_flight.timer);
   in_flight.timer.reset();
+  worker.isolated = false;
   return in_flight;
 }
 
 void ProcessPool::answer(InFlight in_flight, EvaluationReply reply) {
   reply.ticket = in_flight.pending.request.ticket;
-  reply.outcome.seconds = duration<double>(Clock::now() - in_flight.sent).count();
   std::vector<EvaluationReply> replies;
   replies.push_back(std::move(reply));
   (*in_flight.pending.reply)(std::move(replies));
 }
 
-void ProcessPool::answer_lost(InFlight in_flight, const std::string& reason) {
+void ProcessPool::answer_from(std::size_t index, InFlight in_flight, EvaluationReply reply) {
+  reply.worker = worker_name(index);
+  reply.log = workers_[index]->link.stderr_since(in_flight.log_begin);
+  answer(std::move(in_flight), std::move(reply));
+}
+
+EvaluationReply ProcessPool::lost(const InFlight& in_flight, ReplyKind kind,
+                                  const std::string& reason) {
   EvaluationReply reply;
-  reply.kind = ReplyKind::transient;
+  reply.kind = kind;
   std::string text = reason;
   if (in_flight.stage == Stage::cancelled) {
     reply.kind = ReplyKind::done;
     text = "cancelled";
   } else if (in_flight.stage == Stage::overdue) {
+    reply.kind = ReplyKind::fault;
     text = "no answer within the deadline of " +
            seconds_text(in_flight.pending.request.deadline_s) + "; " + reason;
   }
   reply.outcome = Outcome::failure(TrialStatus::failed, std::move(text));
-  answer(std::move(in_flight), std::move(reply));
+  reply.outcome.cost.seconds = seconds_since(in_flight.sent);
+  return reply;
 }
 
-void ProcessPool::answer_all_lost(Worker& worker, const std::string& reason) {
+void ProcessPool::answer_all_lost(std::size_t index, const std::string& reason,
+                                  const std::string& culprit) {
+  Worker& worker = *workers_[index];
   while (!worker.in_flight.empty()) {
     const std::string id = worker.in_flight.begin()->first;
-    answer_lost(take(worker, id), reason);
+    const bool blamed = culprit.empty() || culprit == id;
+    InFlight in_flight = take(worker, id);
+    EvaluationReply reply =
+        lost(in_flight, blamed ? ReplyKind::fault : ReplyKind::transient, reason);
+    answer_from(index, std::move(in_flight), std::move(reply));
   }
 }
 

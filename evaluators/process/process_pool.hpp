@@ -66,6 +66,7 @@ class ProcessPool {
   struct InFlight {
     Pending pending;
     Time sent;
+    std::uint64_t log_begin = 0;  ///< ProcessLink::stderr_position() when it was sent
     Stage stage = Stage::running;
     std::optional<Timers::iterator> timer = {};  ///< its deadline; later the end of the grace
   };
@@ -82,6 +83,8 @@ class ProcessPool {
     std::unordered_map<std::string, InFlight> in_flight;
     std::optional<Time> timer = {};
     unsigned failures = 0;  ///< since it last answered a request
+    /// Works on a suspect, and on nothing else meanwhile.
+    bool isolated = false;
   };
 
   void run();
@@ -97,11 +100,15 @@ class ProcessPool {
   void handle_hello(std::size_t index, std::string_view line);
   void handle_message(std::size_t index, std::string_view line);
   void handle_exit(std::size_t index);
-  /// Kills a process that misbehaves; its requests are answered with the reason.
-  void condemn(std::size_t index, const std::string& reason);
+  void handle_progress(std::size_t index, const ProgressMessage& message);
+  /// Kills a process that misbehaves; its requests are answered with the reason.  Where one of
+  /// them is known to be the culprit, the others are not to blame.
+  void condemn(std::size_t index, const std::string& reason, const std::string& culprit = {});
   void schedule_restart(Worker& worker);
 
   void assign();
+  /// Where a request can go now; a process that has to run empty for it first is added to `held`.
+  std::optional<std::size_t> choose(const EvaluationRequest& request, std::vector<bool>& held);
   void dispatch(std::size_t index, Pending pending);
   void cancel_now(std::uint64_t ticket);
   void ask_to_stop(Worker& worker, std::size_t index, const std::string& id, InFlight& in_flight,
@@ -111,10 +118,12 @@ class ProcessPool {
   void on_request_timer(const TimerKey& key);
 
   InFlight take(Worker& worker, const std::string& id);
-  void answer(InFlight in_flight, EvaluationReply reply);
-  /// Answers a request whose process is gone.
-  void answer_lost(InFlight in_flight, const std::string& reason);
-  void answer_all_lost(Worker& worker, const std::string& reason);
+  static void answer(InFlight in_flight, EvaluationReply reply);
+  /// Likewise, with who worked on it and what it wrote meanwhile.
+  void answer_from(std::size_t index, InFlight in_flight, EvaluationReply reply);
+  /// The reply to a request that will get no answer from its process.
+  static EvaluationReply lost(const InFlight& in_flight, ReplyKind kind, const std::string& reason);
+  void answer_all_lost(std::size_t index, const std::string& reason, const std::string& culprit);
 
   const PoolConfig config_;
   FileDescriptor wake_;

@@ -1,5 +1,7 @@
 #include "evaluators/process/protocol.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -16,6 +18,7 @@ using nlohmann::json;
 
 constexpr int protocol_version = 1;
 constexpr std::size_t longest_text = 4096;
+constexpr std::size_t longest_version = 256;
 
 void append(Problems& problems, const Error& error) {
   problems.insert(problems.end(), error.problems.begin(), error.problems.end());
@@ -56,100 +59,195 @@ void read_params(ObjectReader& reader, EvaluatorDescription& description, Proble
   description.params = std::move(*fields);
 }
 
-std::string defect_of(const std::string& what, const std::string& name, const json& value) {
-  return what + " \"" + name + "\" has to be a finite number, not " +
-         (value.is_string() ? value.get<std::string>().substr(0, 64) : json_type_name(value));
+void read_version(ObjectReader& reader, EvaluatorDescription& description) {
+  description.version = reader.string("version").value_or("");
+  if (description.version != printable_text(description.version, longest_version)) {
+    reader.refuse("version", "has to be printable text of at most " +
+                                 std::to_string(longest_version) + " bytes");
+  }
 }
 
-/// A number, or {"value","stderr","n"}.
-bool read_measurement(const std::string& name, const json& value, Measurement& measurement,
-                      std::string& defect) {
-  const std::string what = "objective";
-  if (value.is_number()) {
-    measurement.value = value.get<double>();
-    return true;
-  }
-  if (!value.is_object()) {
-    defect = defect_of(what, name, value);
-    return false;
-  }
-  const auto number = value.find("value");
-  if (number == value.end() || !number->is_number()) {
-    defect = defect_of(what, name, number == value.end() ? value : *number);
-    return false;
-  }
-  measurement.value = number->get<double>();
-  if (const auto error = value.find("stderr"); error != value.end() && !error->is_null()) {
-    if (!error->is_number() || error->get<double>() < 0) {
-      defect = "the stderr of objective \"" + name + "\" has to be a number that is not negative";
-      return false;
-    }
-    measurement.standard_error = error->get<double>();
-  }
-  if (const auto count = value.find("n"); count != value.end() && !count->is_null()) {
-    if (!count->is_number_unsigned()) {
-      defect = "the n of objective \"" + name + "\" has to be a whole number that is not negative";
-      return false;
-    }
-    measurement.count = count->get<std::uint64_t>();
-  }
-  return true;
+/// ISO 4217 writes currencies like this.
+bool is_currency(const std::string& text) {
+  return text.size() == 3 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
-void read_result(const json& document, ResultMessage& message) {
-  const auto objectives = document.find("objectives");
-  if (objectives != document.end() && !objectives->is_object()) {
-    message.defect = "\"objectives\" has to be an object of values by name";
-    return;
+void read_price(ObjectReader& reader, EvaluatorDescription& description, Problems& problems) {
+  description.paid = reader.boolean("paid").value_or(false);
+  description.currency = reader.string("currency").value_or("");
+  if (!description.currency.empty() && !is_currency(description.currency)) {
+    reader.refuse("currency", "has to be three capital letters, such as \"USD\"");
   }
-  if (objectives != document.end()) {
-    for (const auto& item : objectives->items()) {
-      Measurement measurement;
-      if (!read_measurement(item.key(), item.value(), measurement, message.defect)) return;
-      message.objectives.emplace(item.key(), measurement);
+  if (!description.currency.empty() && !description.paid) {
+    reader.refuse("currency", "says what is paid in, so \"paid\" has to be true");
+  }
+  const json* object = reader.find("worst_case");
+  if (object == nullptr) return;
+  ObjectReader worst(*object, "/worst_case", problems);
+  Spend& spend = description.worst_case;
+  spend.seconds = worst.number("seconds").value_or(0);
+  if (spend.seconds < 0) worst.refuse("seconds", "has to be a number that is not negative");
+  spend.tokens = worst.count("tokens").value_or(0);
+  spend.money_micros = worst.integer("money_micros").value_or(0);
+  if (spend.money_micros < 0) {
+    worst.refuse("money_micros", "has to be a whole number that is not negative");
+  }
+  if (spend.money_micros > 0 && description.currency.empty()) {
+    worst.refuse("money_micros", "needs the \"currency\" that it is in");
+  }
+  worst.refuse_others();
+}
+
+/// What a message may say about the attempt in all its kinds.  The first defect is kept.
+class MessageReader {
+ public:
+  MessageReader(const json& document, std::string& defect) : document_(document), defect_(defect) {}
+
+  /// The field's value; null where it is absent or null.
+  [[nodiscard]] const json* find(const char* name) const {
+    const auto found = document_.find(name);
+    return found == document_.end() || found->is_null() ? nullptr : &*found;
+  }
+
+  void blame(const std::string& defect) {
+    if (defect_.empty()) defect_ = defect;
+  }
+
+  /// The value, or T{} and the defect.
+  template <class T>
+  T take(Result<T> read) {
+    if (read) return std::move(*read);
+    blame(read.error().message);
+    return {};
+  }
+
+  /// Values that are not valid are left out.
+  Measurements measurements(const char* name) {
+    Measurements out;
+    const auto object = document_.find(name);
+    if (object == document_.end()) return out;
+    if (!object->is_object()) {
+      blame("\"" + std::string(name) + "\" has to be an object of values by name");
+      return out;
     }
-  }
-  if (const auto list = document.find("constraints"); list != document.end() && !list->is_null()) {
-    const auto number = [](const json& item) { return item.is_number(); };
-    if (!list->is_array() || !std::all_of(list->begin(), list->end(), number)) {
-      message.defect = "\"constraints\" has to be an array of numbers";
-      return;
+    for (const auto& item : object->items()) {
+      auto measurement = measurement_from_json(item.key(), item.value());
+      if (measurement) {
+        out.emplace(item.key(), *measurement);
+      } else {
+        blame(measurement.error().message);
+      }
     }
-    message.constraints = list->get<std::vector<double>>();
+    return out;
   }
-  const auto metrics = document.find("metrics");
-  if (metrics == document.end() || metrics->is_null()) return;
+
+  ExampleValues examples() {
+    const json* object = find("examples");
+    return object == nullptr ? ExampleValues{} : take(examples_from_json(*object));
+  }
+
+  ReportedCost cost() {
+    const json* object = find("cost");
+    return object == nullptr ? ReportedCost{} : take(cost_from_json(*object));
+  }
+
+ private:
+  const json& document_;
+  std::string& defect_;
+};
+
+void read_constraints(MessageReader& reader, ResultMessage& message) {
+  const json* list = reader.find("constraints");
+  if (list == nullptr) return;
+  const auto number = [](const json& item) { return item.is_number(); };
+  if (!list->is_array() || !std::all_of(list->begin(), list->end(), number)) {
+    return reader.blame("\"constraints\" has to be an array of numbers");
+  }
+  message.constraints = list->get<std::vector<double>>();
+}
+
+void read_metrics(MessageReader& reader, ResultMessage& message) {
+  const json* metrics = reader.find("metrics");
+  if (metrics == nullptr) return;
   if (!metrics->is_object()) {
-    message.defect = "\"metrics\" has to be an object of numbers by name";
-    return;
+    return reader.blame("\"metrics\" has to be an object of numbers by name");
   }
   for (const auto& item : metrics->items()) {
     if (!item.value().is_number()) {
-      message.defect = defect_of("metric", item.key(), item.value());
-      return;
+      return reader.blame(not_finite("metric", item.key(), item.value()).message);
     }
     message.metrics.emplace_back(item.key(), item.value().get<double>());
   }
 }
 
-Result<EvaluatorMessage> read_error(const json& document, std::string id) {
+ResultMessage read_result(const json& document, std::string id) {
+  ResultMessage message;
+  message.id = std::move(id);
+  MessageReader reader(document, message.defect);
+  message.objectives = reader.measurements("objectives");
+  read_constraints(reader, message);
+  read_metrics(reader, message);
+  message.examples = reader.examples();
+  message.cost = reader.cost();
+  return message;
+}
+
+ProgressMessage read_progress(const json& document, std::string id) {
+  ProgressMessage message;
+  message.id = std::move(id);
+  MessageReader reader(document, message.defect);
+  if (const json* done = reader.find("done")) {
+    if (done->is_number()) {
+      message.done = std::clamp(done->get<double>(), 0.0, 1.0);
+    } else {
+      reader.blame("\"done\" has to be a number from 0 to 1");
+    }
+  }
+  message.partial = reader.measurements("partial");
+  message.examples = reader.examples();
+  return message;
+}
+
+Result<ErrorMessage> read_error(const json& document, std::string id) {
   ErrorMessage message;
   message.id = std::move(id);
   const auto kind = document.find("kind");
   const std::string kind_text =
       kind != document.end() && kind->is_string() ? kind->get<std::string>() : "";
   if (kind_text == "infeasible") {
-    message.status = TrialStatus::infeasible;
+    message.kind = ReplyKind::done;
   } else if (kind_text == "transient") {
-    message.retry = true;
-  } else if (kind_text != "fatal") {
+    message.kind = ReplyKind::transient;
+  } else if (kind_text == "fatal") {
+    message.kind = ReplyKind::fault;
+  } else {
     return invalid("the kind of an error has to be infeasible, transient or fatal");
   }
   const auto text = document.find("message");
   message.text = text != document.end() && text->is_string()
                      ? printable_text(text->get<std::string>(), longest_text)
                      : "the evaluator gave no message";
-  return EvaluatorMessage(std::move(message));
+  std::string defect;
+  message.cost = MessageReader(document, defect).cost();
+  if (!defect.empty()) message.text += "; and its cost is not known: " + defect;
+  return message;
+}
+
+/// In the order of the job's objectives, `absent` where there is none; empty if there is none for
+/// any of them.
+template <class T>
+std::vector<T> in_order(const std::map<std::string, T>& values,
+                        const std::vector<Objective>& objectives, const T& absent) {
+  std::vector<T> out;
+  bool any = false;
+  for (const Objective& objective : objectives) {
+    const auto found = values.find(objective.name);
+    any = any || found != values.end();
+    out.push_back(found == values.end() ? absent : found->second);
+  }
+  if (!any) out.clear();
+  return out;
 }
 
 /// Many JSON writers emit NaN and Infinity, which JSON lacks.  Quoted, they reach the check of
@@ -215,7 +313,8 @@ Result<Hello> parse_hello(std::string_view line) {
     reader.refuse("slots", "has to be between 1 and 65536");
   }
   description.metrics = reader.strings("metrics").value_or(std::vector<std::string>{});
-  description.paid = reader.boolean("paid").value_or(false);
+  read_version(reader, description);
+  read_price(reader, description, problems);
   read_space(reader, description, problems);
   read_objectives(reader, description, problems);
   read_fidelity(reader, description, problems);
@@ -238,41 +337,58 @@ Result<EvaluatorMessage> parse_message(std::string_view line) {
   }
   const auto& type_text = type->get_ref<const std::string&>();
   auto id_text = id->get<std::string>();
-  if (type_text == "progress") return EvaluatorMessage(ProgressMessage{std::move(id_text)});
-  if (type_text == "error") return read_error(*document, std::move(id_text));
-  if (type_text != "result") {
+  if (type_text == "progress") {
+    return EvaluatorMessage(read_progress(*document, std::move(id_text)));
+  }
+  if (type_text == "result") return EvaluatorMessage(read_result(*document, std::move(id_text)));
+  if (type_text != "error") {
     return invalid("the type of a message has to be result, error or progress");
   }
-  ResultMessage message;
-  message.id = std::move(id_text);
-  read_result(*document, message);
-  return EvaluatorMessage(std::move(message));
+  auto message = read_error(*document, std::move(id_text));
+  if (!message) return message.error();
+  return EvaluatorMessage(std::move(*message));
 }
 
-EvaluationReply reply_of(const ResultMessage& message, const std::vector<Objective>& objectives) {
+EvaluationReply reply_of(const ProgressMessage& message, const std::vector<Objective>& objectives) {
   EvaluationReply reply;
-  const auto fail = [&](const std::string& defect) {
-    reply.outcome = Outcome::failure(TrialStatus::failed, "the evaluator's result is not valid: " +
-                                                              printable_text(defect, longest_text));
-    return reply;
-  };
-  if (!message.defect.empty()) return fail(message.defect);
-  for (const Objective& objective : objectives) {
-    const auto found = message.objectives.find(objective.name);
-    if (found == message.objectives.end()) {
-      return fail("it lacks the objective \"" + objective.name + "\"");
-    }
-    reply.outcome.objectives.push_back(found->second);
-  }
-  reply.outcome.constraints = message.constraints;
-  reply.outcome.metrics = message.metrics;
+  reply.kind = ReplyKind::progress;
+  reply.done = message.done;
+  constexpr Measurement unknown{.value = std::numeric_limits<double>::quiet_NaN()};
+  reply.outcome.objectives = in_order(message.partial, objectives, unknown);
+  reply.outcome.examples = in_order(message.examples, objectives, {});
+  reply.outcome.reason = message.defect;
   return reply;
 }
 
-EvaluationReply reply_of(const ErrorMessage& message) {
+EvaluationReply reply_of(const ResultMessage& message, const std::vector<Objective>& objectives,
+                         double measured_s) {
   EvaluationReply reply;
-  reply.kind = message.retry ? ReplyKind::transient : ReplyKind::done;
-  reply.outcome = Outcome::failure(message.status, message.text);
+  std::string defect = message.defect;
+  for (const Objective& objective : objectives) {
+    if (defect.empty() && !message.objectives.contains(objective.name)) {
+      defect = "it lacks the objective \"" + objective.name + "\"";
+    }
+  }
+  if (defect.empty()) {
+    reply.outcome.objectives = in_order(message.objectives, objectives, {});
+    reply.outcome.constraints = message.constraints;
+    reply.outcome.metrics = message.metrics;
+    reply.outcome.examples = in_order(message.examples, objectives, {});
+  } else {
+    reply.outcome = Outcome::failure(TrialStatus::failed, "the evaluator's result is not valid: " +
+                                                              printable_text(defect, longest_text));
+  }
+  reply.outcome.cost = message.cost.spend(measured_s);
+  return reply;
+}
+
+EvaluationReply reply_of(const ErrorMessage& message, double measured_s) {
+  EvaluationReply reply;
+  reply.kind = message.kind;
+  reply.outcome = Outcome::failure(
+      message.kind == ReplyKind::done ? TrialStatus::infeasible : TrialStatus::failed,
+      message.text);
+  reply.outcome.cost = message.cost.spend(measured_s);
   return reply;
 }
 

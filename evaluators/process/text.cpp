@@ -77,6 +77,7 @@ std::optional<std::string_view> LineBuffer::next() {
 
 void TailBuffer::append(std::string_view bytes) {
   data_ += bytes;
+  written_ += bytes.size();
   if (data_.size() > 2 * most_) data_.erase(0, data_.size() - most_);
 }
 
@@ -84,6 +85,12 @@ std::string_view TailBuffer::bytes() const {
   std::string_view all = data_;
   if (all.size() > most_) all.remove_prefix(all.size() - most_);
   return all;
+}
+
+std::string_view TailBuffer::since(std::uint64_t position) const {
+  const std::string_view all = bytes();
+  const std::uint64_t wanted = written_ - std::min(position, written_);
+  return all.substr(all.size() - std::min<std::uint64_t>(wanted, all.size()));
 }
 
 std::string TailBuffer::last_lines() const {

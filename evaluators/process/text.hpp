@@ -2,6 +2,7 @@
 // Bytes from foreign programs: cut into lines, and made fit for people and for JSON.
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,15 +39,23 @@ class TailBuffer {
   explicit TailBuffer(std::size_t most) : most_(most) {}
 
   void append(std::string_view bytes);
-  void clear() { data_.clear(); }
+  void clear() {
+    data_.clear();
+    written_ = 0;
+  }
+  /// Bytes appended since the last clear().
+  [[nodiscard]] std::uint64_t written() const { return written_; }
   /// At most `most` bytes.
   [[nodiscard]] std::string_view bytes() const;
+  /// Those of them that came after the first `position` bytes.
+  [[nodiscard]] std::string_view since(std::uint64_t position) const;
   /// The last few lines, printable; for messages.
   [[nodiscard]] std::string last_lines() const;
 
  private:
   std::size_t most_;
   std::string data_;
+  std::uint64_t written_ = 0;
 };
 
 }  // namespace paretod

@@ -16,20 +16,26 @@ namespace {
 template <class Compare>
 std::size_t find_member(const std::vector<std::vector<double>>& columns, std::size_t begin,
                         std::size_t end, std::span<const double> point, Compare compare) {
-  constexpr std::size_t block = 256;
-  unsigned char holds[block];
+  // As wide as the doubles, so that comparisons stay in their lanes.
+  constexpr std::size_t block = 128;
+  std::int64_t misses[block];
   for (std::size_t at = begin; at < end; at += block) {
     const std::size_t count = std::min(block, end - at);
-    std::fill_n(holds, count, static_cast<unsigned char>(1));
+    std::int64_t all_miss = -1;
     for (std::size_t k = 1; k < columns.size(); ++k) {
       const double* column = columns[k].data() + at;
       const double limit = point[k];
+      all_miss = -1;
       for (std::size_t i = 0; i < count; ++i) {
-        holds[i] = static_cast<unsigned char>(holds[i] & compare(column[i], limit));
+        const std::int64_t earlier = k > 1 ? misses[i] : 0;
+        misses[i] = earlier | -static_cast<std::int64_t>(!compare(column[i], limit));
+        all_miss &= misses[i];
       }
     }
-    const auto* found = std::find(holds, holds + count, 1);
-    if (found != holds + count) return at + static_cast<std::size_t>(found - holds);
+    if (columns.size() > 1 && all_miss != 0) continue;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (columns.size() == 1 || misses[i] == 0) return at + i;
+    }
   }
   return end;
 }
@@ -119,72 +125,170 @@ bool dominates(std::span<const double> a, std::span<const double> b) {
   return better;
 }
 
-bool ParetoArchive::covers(std::span<const double> point) const {
-  if (empty()) return false;
-  const auto& first = columns_[0];
-  const auto end = static_cast<std::size_t>(std::upper_bound(first.begin(), first.end(), point[0]) -
-                                            first.begin());
-  // Of two objectives, the second falls from member to member.
-  const std::size_t begin = columns_.size() <= 2 && end > 0 ? end - 1 : 0;
-  return find_member(columns_, begin, end, point, std::less_equal<>()) < end;
+// ---- the archive -------------------------------------------------------------------------------
+
+std::vector<double> ParetoArchive::Chunk::objectives(std::size_t i) const {
+  std::vector<double> values;
+  values.reserve(columns.size());
+  for (const auto& column : columns) values.push_back(column[i]);
+  return values;
 }
 
-bool ParetoArchive::contains(std::uint64_t id) const {
-  return std::find(ids_.begin(), ids_.end(), id) != ids_.end();
+void ParetoArchive::Chunk::insert(std::size_t i, std::uint64_t id, std::span<const double> point) {
+  const auto at = static_cast<std::ptrdiff_t>(i);
+  ids.insert(ids.begin() + at, id);
+  columns.resize(point.size());
+  for (std::size_t k = 0; k < point.size(); ++k) {
+    columns[k].insert(columns[k].begin() + at, point[k]);
+  }
+}
+
+void ParetoArchive::Chunk::erase(std::size_t i) {
+  const auto at = static_cast<std::ptrdiff_t>(i);
+  ids.erase(ids.begin() + at);
+  for (auto& column : columns) column.erase(column.begin() + at);
+}
+
+ParetoArchive::Chunk ParetoArchive::Chunk::split(std::size_t i) {
+  const auto at = static_cast<std::ptrdiff_t>(i);
+  Chunk rest{{ids.begin() + at, ids.end()}, {}};
+  ids.resize(i);
+  for (auto& column : columns) {
+    rest.columns.emplace_back(column.begin() + at, column.end());
+    column.resize(i);
+  }
+  return rest;
+}
+
+ParetoArchive::Place ParetoArchive::place_of(std::size_t member) const {
+  std::size_t chunk = 0;
+  for (; member >= chunks_[chunk].size(); ++chunk) member -= chunks_[chunk].size();
+  return {chunk, member};
+}
+
+ParetoArchive::Place ParetoArchive::first_not_less(double value) const {
+  const auto chunk =
+      std::partition_point(chunks_.begin(), chunks_.end(),
+                           [value](const Chunk& other) { return other.columns[0].back() < value; });
+  if (chunk == chunks_.end()) return {chunks_.size(), 0};
+  const auto& first = chunk->columns[0];
+  const auto member = std::lower_bound(first.begin(), first.end(), value);
+  return {static_cast<std::size_t>(chunk - chunks_.begin()),
+          static_cast<std::size_t>(member - first.begin())};
+}
+
+ParetoArchive::Place ParetoArchive::first_greater(double value) const {
+  const auto chunk = std::partition_point(
+      chunks_.begin(), chunks_.end(),
+      [value](const Chunk& other) { return other.columns[0].back() <= value; });
+  if (chunk == chunks_.end()) return {chunks_.size(), 0};
+  const auto& first = chunk->columns[0];
+  const auto member = std::upper_bound(first.begin(), first.end(), value);
+  return {static_cast<std::size_t>(chunk - chunks_.begin()),
+          static_cast<std::size_t>(member - first.begin())};
+}
+
+bool ParetoArchive::covers(std::span<const double> point) const {
+  const Place end = first_greater(point[0]);
+  if (end.chunk == 0 && end.offset == 0) return false;
+  if (point.size() <= 2) {
+    // The second objective falls from member to member: the last one is the best.
+    const Chunk& chunk = chunks_[end.offset > 0 ? end.chunk : end.chunk - 1];
+    const std::size_t last = (end.offset > 0 ? end.offset : chunk.size()) - 1;
+    return point.size() == 1 || chunk.columns[1][last] <= point[1];
+  }
+  for (std::size_t c = 0; c <= end.chunk && c < chunks_.size(); ++c) {
+    const std::size_t members = c < end.chunk ? chunks_[c].size() : end.offset;
+    if (find_member(chunks_[c].columns, 0, members, point, std::less_equal<>()) < members) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void ParetoArchive::erase_covered_by(std::span<const double> point) {
+  for (Place at = first_not_less(point[0]); at.chunk < chunks_.size();) {
+    Chunk& chunk = chunks_[at.chunk];
+    // Of two objectives, those covered follow each other.
+    const std::size_t end = point.size() <= 2 ? at.offset + 1 : chunk.size();
+    const std::size_t found =
+        find_member(chunk.columns, at.offset, end, point, std::greater_equal<>());
+    if (found == end) {
+      if (point.size() <= 2) return;
+      at = {at.chunk + 1, 0};
+      continue;
+    }
+    chunk.erase(found);
+    --size_;
+    at.offset = found;
+    if (found < chunk.size()) continue;
+    if (chunk.size() == 0) {
+      chunks_.erase(chunks_.begin() + static_cast<std::ptrdiff_t>(at.chunk));
+    } else {
+      ++at.chunk;
+    }
+    at.offset = 0;
+  }
+}
+
+void ParetoArchive::insert_at(Place place, std::uint64_t id, std::span<const double> point) {
+  constexpr std::size_t largest_chunk = 512;
+  if (chunks_.empty()) chunks_.emplace_back();
+  if (place.chunk == chunks_.size()) place = {place.chunk - 1, chunks_.back().size()};
+  Chunk& chunk = chunks_[place.chunk];
+  chunk.insert(place.offset, id, point);
+  ++size_;
+  if (chunk.size() <= largest_chunk) return;
+  Chunk rest = chunk.split(chunk.size() / 2);
+  chunks_.insert(chunks_.begin() + static_cast<std::ptrdiff_t>(place.chunk) + 1, std::move(rest));
 }
 
 bool ParetoArchive::insert(std::uint64_t id, std::span<const double> point) {
-  if (columns_.empty()) columns_.resize(point.size());
   if (covers(point)) return false;
-  const auto& first = columns_[0];
-  const auto begin = static_cast<std::size_t>(
-      std::lower_bound(first.begin(), first.end(), point[0]) - first.begin());
-  std::size_t place = begin;
-  if (columns_.size() <= 2) {
-    std::size_t end = begin;
-    while (end < size() && (columns_.size() == 1 || columns_[1][end] >= point[1])) ++end;
-    erase(begin, end);
-  } else {
-    for (std::size_t i = begin;;) {
-      i = find_member(columns_, i, size(), point, std::greater_equal<>());
-      if (i == size()) break;
-      erase(i, i + 1);
-    }
-    const std::vector<double> own(point.begin(), point.end());
-    while (place < size() && first[place] == point[0] && objectives(place) < own) ++place;
+  erase_covered_by(point);
+  Place place = first_not_less(point[0]);
+  const std::vector<double> own(point.begin(), point.end());
+  while (place.chunk < chunks_.size() && chunks_[place.chunk].columns[0][place.offset] == own[0] &&
+         chunks_[place.chunk].objectives(place.offset) < own) {
+    if (++place.offset == chunks_[place.chunk].size()) place = {place.chunk + 1, 0};
   }
-  const auto at = static_cast<std::ptrdiff_t>(place);
-  ids_.insert(ids_.begin() + at, id);
-  for (std::size_t k = 0; k < columns_.size(); ++k) {
-    columns_[k].insert(columns_[k].begin() + at, point[k]);
-  }
+  insert_at(place, id, point);
   return true;
 }
 
-void ParetoArchive::erase(std::size_t first, std::size_t last) {
-  const auto a = static_cast<std::ptrdiff_t>(first);
-  const auto b = static_cast<std::ptrdiff_t>(last);
-  ids_.erase(ids_.begin() + a, ids_.begin() + b);
-  for (auto& column : columns_) column.erase(column.begin() + a, column.begin() + b);
+std::uint64_t ParetoArchive::id(std::size_t member) const {
+  const Place place = place_of(member);
+  return chunks_[place.chunk].ids[place.offset];
+}
+
+double ParetoArchive::objective(std::size_t member, std::size_t k) const {
+  const Place place = place_of(member);
+  return chunks_[place.chunk].columns[k][place.offset];
 }
 
 std::vector<double> ParetoArchive::objectives(std::size_t member) const {
-  std::vector<double> values;
-  values.reserve(columns_.size());
-  for (const auto& column : columns_) values.push_back(column[member]);
-  return values;
+  const Place place = place_of(member);
+  return chunks_[place.chunk].objectives(place.offset);
 }
 
 std::vector<std::vector<double>> ParetoArchive::all_objectives() const {
   std::vector<std::vector<double>> all;
   all.reserve(size());
-  for (std::size_t i = 0; i < size(); ++i) all.push_back(objectives(i));
+  for (const Chunk& chunk : chunks_) {
+    for (std::size_t i = 0; i < chunk.size(); ++i) all.push_back(chunk.objectives(i));
+  }
   return all;
 }
 
+bool ParetoArchive::contains(std::uint64_t id) const {
+  return std::any_of(chunks_.begin(), chunks_.end(), [id](const Chunk& chunk) {
+    return std::find(chunk.ids.begin(), chunk.ids.end(), id) != chunk.ids.end();
+  });
+}
+
 void ParetoArchive::clear() {
-  ids_.clear();
-  columns_.clear();
+  chunks_.clear();
+  size_ = 0;
 }
 
 double hypervolume(std::vector<std::vector<double>> points, const std::vector<double>& reference) {

@@ -19,29 +19,50 @@ bool dominates(std::span<const double> a, std::span<const double> b);
 class ParetoArchive {
  public:
   /// True when the point entered the front.  O(log front) plus removals for one and two
-  /// objectives; above, one pass over the members, column by column, and one move of those behind
-  /// the new one.
+  /// objectives; above, one pass over the members, column by column.
   bool insert(std::uint64_t id, std::span<const double> objectives);
 
-  [[nodiscard]] std::size_t size() const { return ids_.size(); }
-  [[nodiscard]] bool empty() const { return ids_.empty(); }
-  [[nodiscard]] std::uint64_t id(std::size_t member) const { return ids_[member]; }
-  /// Whether the id is a member's; O(front).
-  [[nodiscard]] bool contains(std::uint64_t id) const;
-  [[nodiscard]] double objective(std::size_t member, std::size_t k) const {
-    return columns_[k][member];
-  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+  /// These three cost a step per chunk of members before the one asked for.
+  [[nodiscard]] std::uint64_t id(std::size_t member) const;
+  [[nodiscard]] double objective(std::size_t member, std::size_t k) const;
   [[nodiscard]] std::vector<double> objectives(std::size_t member) const;
   [[nodiscard]] std::vector<std::vector<double>> all_objectives() const;
+  /// Whether the id is a member's; O(front).
+  [[nodiscard]] bool contains(std::uint64_t id) const;
   /// Whether some member is nowhere worse than the point.
   [[nodiscard]] bool covers(std::span<const double> objectives) const;
   void clear();
 
  private:
-  void erase(std::size_t first, std::size_t last);
+  /// Neighbours in the order of members.  Never empty; several, so that an insertion moves few
+  /// members.
+  struct Chunk {
+    std::vector<std::uint64_t> ids;
+    std::vector<std::vector<double>> columns;  ///< one per objective
 
-  std::vector<std::uint64_t> ids_;
-  std::vector<std::vector<double>> columns_;  ///< one per objective
+    [[nodiscard]] std::size_t size() const { return ids.size(); }
+    [[nodiscard]] std::vector<double> objectives(std::size_t i) const;
+    void insert(std::size_t i, std::uint64_t id, std::span<const double> point);
+    void erase(std::size_t i);
+    /// Takes the members from `i` on into a chunk of their own.
+    Chunk split(std::size_t i);
+  };
+  /// A member, or {number of chunks, 0} behind the last.
+  struct Place {
+    std::size_t chunk = 0;
+    std::size_t offset = 0;
+  };
+  [[nodiscard]] Place place_of(std::size_t member) const;
+  /// The first member whose first objective is not less (greater) than the value.
+  [[nodiscard]] Place first_not_less(double value) const;
+  [[nodiscard]] Place first_greater(double value) const;
+  void erase_covered_by(std::span<const double> point);
+  void insert_at(Place place, std::uint64_t id, std::span<const double> point);
+
+  std::size_t size_ = 0;
+  std::vector<Chunk> chunks_;
 };
 
 /// Hypervolume dominated by `points` within `reference` (all minimised), exact: a sweep for two

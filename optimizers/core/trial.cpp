@@ -11,6 +11,13 @@ bool Candidate::same_as(const Candidate& other) const {
           std::memcmp(point.data(), other.point.data(), point.size() * sizeof(double)) == 0);
 }
 
+Spend& Spend::operator+=(const Spend& other) {
+  seconds += other.seconds;
+  tokens += other.tokens;
+  money_micros += other.money_micros;
+  return *this;
+}
+
 std::string_view name_of(TrialStatus status) {
   switch (status) {
     case TrialStatus::ok:

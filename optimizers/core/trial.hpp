@@ -58,6 +58,16 @@ std::string_view name_of(TrialStatus status);
 
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+/// What evaluations use up.
+struct Spend {
+  double seconds = 0;             ///< of evaluation
+  std::uint64_t tokens = 0;       ///< of language models, in and out
+  std::int64_t money_micros = 0;  ///< millionths of the currency that the evaluator charges in
+
+  Spend& operator+=(const Spend& other);
+  friend bool operator==(const Spend&, const Spend&) = default;
+};
+
 struct Outcome {
   TrialStatus status = TrialStatus::ok;
   /// ok: one per objective of the job, in its order and with its own sign.
@@ -68,10 +78,13 @@ struct Outcome {
   Metrics metrics = {};
   /// Why, when the status is not ok.
   std::string reason = {};
-  /// Evaluation time of the last attempt, in seconds.
-  double seconds = 0;
+  /// What the last attempt used up.
+  Spend cost = {};
   /// Executions it took.
   std::uint32_t attempts = 1;
+  /// Per objective, its values on single examples, in the order of the examples; empty where the
+  /// evaluator gave none.
+  std::vector<std::vector<float>> examples = {};
 
   static Outcome failure(TrialStatus status, std::string reason) {
     return {.status = status, .objectives = {}, .reason = std::move(reason)};

@@ -149,7 +149,7 @@ TEST_P(EvaluatorContract, AnswersEveryRequestOnce) {
     ASSERT_EQ(outcome.objectives.size(), context_.objectives.size());
     for (const Measurement& m : outcome.objectives) EXPECT_TRUE(std::isfinite(m.value));
     for (const auto& [name, value] : outcome.metrics) EXPECT_TRUE(std::isfinite(value)) << name;
-    EXPECT_GE(outcome.seconds, 0);
+    EXPECT_GE(outcome.cost.seconds, 0);
   }
 }
 

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "tests/support/evaluators/reply_collector.hpp"
@@ -73,6 +74,14 @@ class ProcessEvaluatorTest : public ::testing::Test {
   EvaluationReply reply_to(const std::string& behave, double x = 1, double deadline_s = 0) {
     submit(request(behave, x, deadline_s));
     return take(1).at(0);
+  }
+  std::string first_line_of_stderr() {
+    std::string text;
+    while (text.find('\n') == std::string::npos) {
+      std::this_thread::yield();
+      text = evaluator_->stderr_tails().at(0);
+    }
+    return text.substr(0, text.find('\n'));
   }
   double pid() {
     const EvaluationReply reply = reply_to("answer");
@@ -170,7 +179,7 @@ TEST_F(ProcessEvaluatorTest, AnswersWithEverythingThatWasSent) {
   EXPECT_EQ(reply.outcome.objectives.at(0).value, 6.5);
   EXPECT_EQ(reply.outcome.objectives.at(0).standard_error, 0.5);
   EXPECT_EQ(reply.outcome.objectives.at(0).count, 7U);  // the declared default fidelity
-  EXPECT_GT(reply.outcome.seconds, 0);
+  EXPECT_GT(reply.outcome.cost.seconds, 0);
 }
 
 TEST_F(ProcessEvaluatorTest, SendsTheWholeRequest) {
@@ -212,8 +221,79 @@ TEST_F(ProcessEvaluatorTest, AThousandRequestsAtOnce) {
 TEST_F(ProcessEvaluatorTest, TakesPartialLinesProgressAndNoise) {
   start_with(misbehave());
   EXPECT_EQ(reply_to("half", 4).outcome.objectives.at(0).value, 8);
-  EXPECT_EQ(reply_to("progress", 5).outcome.objectives.at(0).value, 10);
   EXPECT_EQ(reply_to("stderr_flood", 6).outcome.objectives.at(0).value, 12);
+}
+
+TEST_F(ProcessEvaluatorTest, ProgressIsPassedOnBeforeTheResult) {
+  start_with(misbehave());
+  submit(request("progress", 5));
+  const auto replies = take(101);
+  for (std::size_t i = 0; i < 100; ++i) {
+    ASSERT_EQ(replies[i].kind, ReplyKind::progress);
+    EXPECT_EQ(replies[i].ticket, 1U);
+    EXPECT_EQ(replies[i].done, static_cast<double>(i) / 100);
+    EXPECT_EQ(replies[i].outcome.objectives.at(0).value, static_cast<double>(i));
+    EXPECT_EQ(replies[i].outcome.objectives.at(0).count, i);
+    EXPECT_EQ(replies[i].outcome.examples.at(0), std::vector<float>{static_cast<float>(i)});
+    EXPECT_EQ(replies[i].worker, "process 0");
+  }
+  EXPECT_EQ(replies[100].kind, ReplyKind::done);
+  EXPECT_EQ(replies[100].outcome.objectives.at(0).value, 10);
+  // What comes after the result is dropped, and is no reason to end the process.
+  EXPECT_EQ(reply_to("answer").outcome.status, TrialStatus::ok);
+}
+
+TEST_F(ProcessEvaluatorTest, CostAndExamplesArriveAsReported) {
+  start_with(misbehave());
+  const EvaluationReply reply = reply_to("cost");
+  ASSERT_EQ(reply.outcome.status, TrialStatus::ok) << reply.outcome.reason;
+  EXPECT_EQ(reply.outcome.cost, (Spend{9, 5, 70}));
+  EXPECT_EQ(reply.outcome.examples, (std::vector<std::vector<float>>{{1, 0, 1}}));
+}
+
+TEST_F(ProcessEvaluatorTest, AnAttemptKeepsWhatItWroteToStderr) {
+  start_with(misbehave());
+  const EvaluationReply first = reply_to("stderr_flood");
+  EXPECT_EQ(first.log.size(), 64U * 1024U);
+  EXPECT_TRUE(first.log.ends_with("line 39999\n"));
+  EXPECT_EQ(reply_to("answer").log, "");  // that was the other one's
+  const EvaluationReply last = reply_to("exit");
+  EXPECT_EQ(last.log, "out of cheese\n");
+  EXPECT_EQ(last.worker, "process 0");
+}
+
+TEST_F(ProcessEvaluatorTest, ARequestThatFailedGoesElsewhere) {
+  ProcessConfig config = misbehave();
+  config.processes = 2;
+  start_with(config);
+  for (const std::string avoid : {"process 0", "process 1"}) {
+    EvaluationRequest again = request("answer");
+    again.avoid = avoid;
+    submit(again);
+    const EvaluationReply reply = take(1).at(0);
+    EXPECT_EQ(reply.outcome.status, TrialStatus::ok) << reply.outcome.reason;
+    EXPECT_EQ(reply.worker, avoid == "process 0" ? "process 1" : "process 0");
+  }
+}
+
+TEST_F(ProcessEvaluatorTest, ARequestThatFailedRunsAlone) {
+  start_with(misbehave());  // one process with four slots
+  const EvaluationRequest late = request("late");
+  submit(late);
+  pid();  // answered in order, so `late` has arrived
+  EvaluationRequest guilty = request("exit");
+  guilty.avoid = "process 0";
+  submit(guilty);
+  submit(request("answer"));
+  submit(request("answer"));
+  // The process runs empty first: the guilty one cannot take `late` with it.
+  EXPECT_EQ(replies_.count(), 0U);
+  evaluator_->cancel(late.ticket);
+  const auto replies = take(4);
+  EXPECT_EQ(replies[0].outcome.status, TrialStatus::ok) << replies[0].outcome.reason;
+  EXPECT_EQ(replies[1].kind, ReplyKind::fault);
+  EXPECT_EQ(replies[2].outcome.status, TrialStatus::ok) << replies[2].outcome.reason;
+  EXPECT_EQ(replies[3].outcome.status, TrialStatus::ok) << replies[3].outcome.reason;
 }
 
 TEST_F(ProcessEvaluatorTest, KeepsTheEndOfStderr) {
@@ -232,7 +312,7 @@ TEST_F(ProcessEvaluatorTest, ErrorKindsBecomeReplies) {
   reply = reply_to("transient");
   EXPECT_EQ(reply.kind, ReplyKind::transient);
   reply = reply_to("fatal");
-  EXPECT_EQ(reply.kind, ReplyKind::done);
+  EXPECT_EQ(reply.kind, ReplyKind::fault);
   EXPECT_EQ(reply.outcome.status, TrialStatus::failed);
 }
 
@@ -280,7 +360,7 @@ TEST_F(ProcessEvaluatorTest, ChecksJobsAgainstTheHello) {
 
 // ---- dying -------------------------------------------------------------------------------------
 
-TEST_F(ProcessEvaluatorTest, EveryWayToBreakIsTransientNamedAndRepaired) {
+TEST_F(ProcessEvaluatorTest, EveryWayToBreakIsAFaultNamedAndRepaired) {
   start_with(misbehave());
   for (const auto& [behave, reason] : std::map<std::string, std::string>{
            {"exit", "exited with status 7; the last lines of its stderr:\nout of cheese"},
@@ -295,7 +375,8 @@ TEST_F(ProcessEvaluatorTest, EveryWayToBreakIsTransientNamedAndRepaired) {
            {"close", "closed its stdin or stdout"}}) {
     const double before = pid();
     const EvaluationReply reply = reply_to(behave);
-    EXPECT_EQ(reply.kind, ReplyKind::transient) << behave;
+    EXPECT_EQ(reply.kind, ReplyKind::fault) << behave;
+    EXPECT_EQ(reply.outcome.status, TrialStatus::failed) << behave;
     EXPECT_THAT(reply.outcome.reason, HasSubstr(reason)) << behave;
     EXPECT_NE(pid(), before) << behave;
   }
@@ -307,7 +388,7 @@ TEST_F(ProcessEvaluatorTest, ASecondAnswerToOneRequestIsAFault) {
   submit(request("hang"));
   submit(request("twice", 3));
   const auto replies = take(2);
-  EXPECT_EQ(replies[0].kind, ReplyKind::transient);
+  EXPECT_EQ(replies[0].kind, ReplyKind::fault);
   EXPECT_THAT(replies[0].outcome.reason, HasSubstr("has not answered"));
   EXPECT_EQ(replies[1].outcome.objectives.at(0).value, 6);  // the first one counts
   EXPECT_NE(pid(), before);
@@ -336,7 +417,7 @@ TEST_F(ProcessEvaluatorTest, ResultsWrittenBeforeTheEndCount) {
   EXPECT_EQ(reply_to("quit_politely", 2).outcome.objectives.at(0).value, 4);
   // Until its end is noticed, the process may be given another request, and lose it.
   EvaluationReply reply = reply_to("answer");
-  while (reply.kind == ReplyKind::transient) {
+  while (reply.kind == ReplyKind::fault) {
     EXPECT_THAT(reply.outcome.reason, HasSubstr("exited with status 0"));
     reply = reply_to("answer");
   }
@@ -415,7 +496,7 @@ TEST_F(ProcessEvaluatorTest, ADeadlineIsEnforced) {
   start_with(config);
   const double before = pid();
   const EvaluationReply reply = reply_to("hang", 1, 0.2);
-  EXPECT_EQ(reply.kind, ReplyKind::transient);
+  EXPECT_EQ(reply.kind, ReplyKind::fault);
   EXPECT_THAT(reply.outcome.reason, HasSubstr("no answer within the deadline of 0.2 s"));
   EXPECT_NE(pid(), before);
 }
@@ -428,6 +509,45 @@ TEST_F(ProcessEvaluatorTest, ALateResultWithinTheGraceCounts) {
   // Answers only when the deadline's cancel arrives.
   EXPECT_EQ(reply_to("late", 1, 0.05).outcome.status, TrialStatus::ok);
   EXPECT_EQ(pid(), before);
+}
+
+TEST_F(ProcessEvaluatorTest, GrandchildrenEndWithAProcessThatHangs) {
+  ProcessConfig config = misbehave();
+  config.grace_s = 0.1;
+  start_with(config);
+  submit(request("fork"));
+  std::istringstream words(first_line_of_stderr());
+  std::vector<int> watches;
+  for (pid_t grandchild = 0; words >> grandchild;) {
+    watches.push_back(static_cast<int>(syscall(SYS_pidfd_open, grandchild, 0)));
+    ASSERT_GE(watches.back(), 0);
+  }
+  ASSERT_EQ(watches.size(), 4U);
+  evaluator_->cancel(1);
+  EXPECT_EQ(take(1).at(0).outcome.reason, "cancelled");
+  for (const int watch : watches) {
+    pollfd ended{watch, POLLIN, 0};
+    EXPECT_EQ(poll(&ended, 1, 60'000), 1) << "a grandchild lives on";
+    close(watch);
+  }
+  EXPECT_EQ(reply_to("answer").outcome.status, TrialStatus::ok);
+}
+
+TEST_F(ProcessEvaluatorTest, LimitsHold) {
+  ProcessConfig config = misbehave();
+  config.memory_mb = 512;
+  config.cpu_s = 1;
+  config.file_mb = 1;
+  start_with(config);
+  for (const auto& [behave, reason] : std::map<std::string, std::string>{
+           {"allocate", "MemoryError"},
+           {"burn", "was killed by signal 24 (CPU time limit exceeded)"},
+           {"big_file", "File too large"}}) {
+    const EvaluationReply reply = reply_to(behave);
+    EXPECT_EQ(reply.kind, ReplyKind::fault) << behave;
+    EXPECT_THAT(reply.outcome.reason, HasSubstr(reason)) << behave;
+    EXPECT_EQ(reply_to("answer").outcome.status, TrialStatus::ok) << behave;
+  }
 }
 
 TEST_F(ProcessEvaluatorTest, TheWholeProcessGroupEnds) {

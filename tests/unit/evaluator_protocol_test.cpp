@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "evaluators/process/text.hpp"
@@ -23,13 +24,17 @@ TEST(Protocol, ReadsAFullHello) {
       R"({"paretod":1,"type":"hello","evaluator":"digits","slots":2,"paid":true,
           "objectives":[{"name":"fd","goal":"minimize"}],"metrics":["mmd"],
           "space":[{"name":"alpha","type":"affine","size":3}],
-          "fidelity":{"unit":"images","default":1000},
+          "fidelity":{"unit":"images","default":1000},"version":"7b, commit 12ab",
+          "currency":"EUR","worst_case":{"seconds":60,"tokens":4000,"money_micros":9000},
           "params":{"steps":{"type":"integer","default":10,"minimum":1}}})");
   ASSERT_TRUE(hello.ok()) << hello.error().text();
   const EvaluatorDescription& d = hello->description;
   EXPECT_EQ(d.summary, "digits");
   EXPECT_EQ(d.slots, 2U);
   EXPECT_TRUE(d.paid);
+  EXPECT_EQ(d.version, "7b, commit 12ab");
+  EXPECT_EQ(d.currency, "EUR");
+  EXPECT_EQ(d.worst_case, (Spend{60, 4000, 9000}));
   EXPECT_EQ(d.objectives.at(0).name, "fd");
   EXPECT_EQ(d.space.value().at(0).size, 3U);
   EXPECT_EQ(d.fidelity_unit, "images");
@@ -60,6 +65,24 @@ TEST(Protocol, HelloProblemsArePointedAt) {
   EXPECT_THAT(text, HasSubstr("/fidelity/default: "));
   EXPECT_THAT(text, HasSubstr("/params/a/default: "));
   EXPECT_THAT(hello_refusal("Loading..."), HasSubstr("not valid JSON"));
+}
+
+TEST(Protocol, PricesArePointedAt) {
+  const auto refusal = [](const std::string& fields) {
+    return hello_refusal(R"({"paretod":1,"type":"hello",)" + fields + "}");
+  };
+  EXPECT_THAT(refusal(R"("version":"a\u0007b")"), HasSubstr("/version: has to be printable"));
+  EXPECT_THAT(refusal(R"("version":7)"), HasSubstr("/version: "));
+  EXPECT_THAT(refusal(R"("paid":true,"currency":"dollars")"),
+              HasSubstr("/currency: has to be three capital letters"));
+  EXPECT_THAT(refusal(R"("currency":"USD")"), HasSubstr("/currency: says what is paid in"));
+  EXPECT_THAT(refusal(R"("paid":true,"worst_case":{"money_micros":1})"),
+              HasSubstr("/worst_case/money_micros: needs the \"currency\""));
+  const std::string text =
+      refusal(R"("worst_case":{"seconds":-1,"tokens":0.5,"money_micros":-1,"dollars":3})");
+  for (const char* field : {"seconds", "tokens", "money_micros", "dollars"}) {
+    EXPECT_THAT(text, HasSubstr("/worst_case/" + std::string(field) + ": "));
+  }
 }
 
 TEST(Protocol, WritesARequest) {
@@ -94,9 +117,12 @@ EvaluationReply reply_to(std::string_view line, const std::vector<Objective>& ob
     return {};
   }
   if (const auto* result = std::get_if<ResultMessage>(&*message)) {
-    return reply_of(*result, objectives);
+    return reply_of(*result, objectives, 2.5);
   }
-  return reply_of(std::get<ErrorMessage>(*message));
+  if (const auto* progress = std::get_if<ProgressMessage>(&*message)) {
+    return reply_of(*progress, objectives);
+  }
+  return reply_of(std::get<ErrorMessage>(*message), 2.5);
 }
 
 TEST(Protocol, ReadsAResultInTheJobsOrder) {
@@ -115,6 +141,67 @@ TEST(Protocol, ReadsAResultInTheJobsOrder) {
   EXPECT_EQ(reply.outcome.metrics, (Metrics{{"m", 4}}));
 }
 
+TEST(Protocol, ReadsExamplesAndCost) {
+  const EvaluationReply reply = reply_to(
+      R"({"type":"result","id":"a:1:1","objectives":{"a":1,"b":2},"examples":{"b":[1,0,0.5],
+          "other":[7]},"cost":{"seconds":0.25,"tokens":12,"money_micros":9223372036854775807}})",
+      {{"a"}, {"b"}});
+  ASSERT_EQ(reply.outcome.status, TrialStatus::ok) << reply.outcome.reason;
+  EXPECT_EQ(reply.outcome.examples, (std::vector<std::vector<float>>{{}, {1, 0, 0.5F}}));
+  EXPECT_EQ(reply.outcome.cost, (Spend{0.25, 12, 9223372036854775807}));
+  const EvaluationReply plain =
+      reply_to(R"({"type":"result","id":"a:1:1","objectives":{"a":1}})", {{"a"}});
+  EXPECT_TRUE(plain.outcome.examples.empty());
+  EXPECT_EQ(plain.outcome.cost, (Spend{2.5, 0, 0}));  // as measured
+}
+
+TEST(Protocol, AFaultyResultIsBilledAllTheSame) {
+  const EvaluationReply reply =
+      reply_to(R"({"type":"result","id":"a:1:1","objectives":{},"cost":{"tokens":12}})", {{"fd"}});
+  EXPECT_EQ(reply.outcome.status, TrialStatus::failed);
+  EXPECT_EQ(reply.outcome.cost, (Spend{2.5, 12, 0}));
+  const EvaluationReply error = reply_to(
+      R"({"type":"error","id":"a:1:1","kind":"transient","message":"x","cost":{"tokens":3}})", {});
+  EXPECT_EQ(error.outcome.cost, (Spend{2.5, 3, 0}));
+  const EvaluationReply unknown = reply_to(
+      R"({"type":"error","id":"a:1:1","kind":"fatal","message":"x","cost":{"tokens":-3}})", {});
+  EXPECT_EQ(
+      unknown.outcome.reason,
+      "x; and its cost is not known: the tokens of \"cost\" have to be a whole number that is "
+      "not negative");
+}
+
+TEST(Protocol, ReadsProgressInTheJobsOrder) {
+  const EvaluationReply reply = reply_to(
+      R"({"type":"progress","id":"a:1:1","done":0.4,"partial":{"a":31.2,
+          "c":{"value":2,"stderr":0.5,"n":300},"x":1},"examples":{"c":[1,0]}})",
+      {{"c"}, {"b"}, {"a"}});
+  EXPECT_EQ(reply.kind, ReplyKind::progress);
+  EXPECT_EQ(reply.done, 0.4);
+  ASSERT_EQ(reply.outcome.objectives.size(), 3U);
+  EXPECT_EQ(reply.outcome.objectives[0].value, 2);
+  EXPECT_EQ(reply.outcome.objectives[0].standard_error, 0.5);
+  EXPECT_EQ(reply.outcome.objectives[0].count, 300U);
+  EXPECT_TRUE(std::isnan(reply.outcome.objectives[1].value));
+  EXPECT_EQ(reply.outcome.objectives[2].value, 31.2);
+  EXPECT_EQ(reply.outcome.examples, (std::vector<std::vector<float>>{{1, 0}, {}, {}}));
+  EXPECT_EQ(reply.outcome.reason, "");
+}
+
+TEST(Protocol, FaultyProgressLosesOnlyWhatIsFaulty) {
+  const EvaluationReply reply = reply_to(
+      R"({"type":"progress","id":"a:1:1","done":7,"partial":{"a":NaN,"b":2},"examples":[]})",
+      {{"a"}, {"b"}});
+  EXPECT_EQ(reply.done, 1);
+  EXPECT_TRUE(std::isnan(reply.outcome.objectives.at(0).value));
+  EXPECT_EQ(reply.outcome.objectives.at(1).value, 2);
+  EXPECT_EQ(reply.outcome.reason, "objective \"a\" has to be a finite number, not NaN");
+  const EvaluationReply empty =
+      reply_to(R"({"type":"progress","id":"a:1:1","done":"half","partial":3})", {{"a"}});
+  EXPECT_TRUE(empty.outcome.objectives.empty());
+  EXPECT_EQ(empty.outcome.reason, "\"done\" has to be a number from 0 to 1");
+}
+
 TEST(Protocol, AFaultyResultFailsNamingTheField) {
   const auto reason = [](const std::string& fields) {
     const EvaluationReply reply =
@@ -123,6 +210,8 @@ TEST(Protocol, AFaultyResultFailsNamingTheField) {
     EXPECT_EQ(reply.outcome.status, TrialStatus::failed);
     return reply.outcome.reason;
   };
+  std::string many = "1";
+  for (int i = 0; i < 4096; ++i) many += ",1";
   EXPECT_THAT(reason(R"("objectives":{})"), HasSubstr("lacks the objective \"fd\""));
   EXPECT_THAT(reason(R"("metrics":{})"), HasSubstr("lacks the objective \"fd\""));
   EXPECT_THAT(reason(R"("objectives":{"fd":NaN})"), HasSubstr("\"fd\" has to be a finite number"));
@@ -130,6 +219,17 @@ TEST(Protocol, AFaultyResultFailsNamingTheField) {
   EXPECT_THAT(reason(R"("objectives":{"fd":null})"), HasSubstr("not null"));
   EXPECT_THAT(reason(R"("objectives":{"fd":{"value":1,"stderr":-1}})"), HasSubstr("stderr"));
   EXPECT_THAT(reason(R"("objectives":{"fd":{"value":1,"n":0.5}})"), HasSubstr("the n of"));
+  EXPECT_THAT(reason(R"("objectives":{"fd":1},"examples":{"fd":[1,null]})"),
+              HasSubstr("the examples of objective \"fd\" have to be finite numbers; number 2"));
+  EXPECT_THAT(reason(R"("objectives":{"fd":1},"examples":{"fd":[1e39]})"), HasSubstr("number 1"));
+  EXPECT_THAT(reason(R"("objectives":{"fd":1},"examples":{"fd":[)" + many + "]}"),
+              HasSubstr("are 4097, and at most 4096"));
+  EXPECT_THAT(reason(R"("objectives":{"fd":1},"cost":{"tokens":0.5})"),
+              HasSubstr("the tokens of \"cost\""));
+  EXPECT_THAT(reason(R"("objectives":{"fd":1},"cost":{"money_micros":-1})"),
+              HasSubstr("the money_micros of \"cost\""));
+  EXPECT_THAT(reason(R"("objectives":{"fd":1},"cost":{"seconds":-1})"),
+              HasSubstr("the seconds of \"cost\""));
   EXPECT_THAT(reason(R"("objectives":[1])"), HasSubstr("\"objectives\" has to be an object"));
   EXPECT_THAT(reason(R"("objectives":{"fd":1},"metrics":{"loss":NaN})"),
               HasSubstr("metric \"loss\" has to be a finite number, not NaN"));
@@ -153,7 +253,7 @@ TEST(Protocol, ErrorKindsDecideWhatHappensNext) {
   EXPECT_EQ(reply("infeasible").kind, ReplyKind::done);
   EXPECT_EQ(reply("infeasible").outcome.status, TrialStatus::infeasible);
   EXPECT_EQ(reply("transient").kind, ReplyKind::transient);
-  EXPECT_EQ(reply("fatal").kind, ReplyKind::done);
+  EXPECT_EQ(reply("fatal").kind, ReplyKind::fault);
   EXPECT_EQ(reply("fatal").outcome.status, TrialStatus::failed);
   EXPECT_EQ(reply("fatal").outcome.reason, "why");
 }

@@ -57,6 +57,8 @@ TEST(Event, OutcomesAreExactToTheBit) {
   told.outcome.metrics = {{"fd_heldout", 1.0 / 3}, {"odd \"name\"", -2}};
   told.outcome.constraints = {-1.5, 0};
   told.outcome.attempts = 3;
+  told.outcome.cost = {0, 1'234'567'890'123, 5'000'001};
+  told.outcome.examples = {{0.1F, -0.0F, 3e38F}, {}, {1}, {}};
   const Outcome back = round_trip(told).outcome;
   ASSERT_EQ(back.objectives.size(), 4U);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -70,6 +72,8 @@ TEST(Event, OutcomesAreExactToTheBit) {
   EXPECT_EQ(back.metrics, told.outcome.metrics);
   EXPECT_EQ(back.constraints, told.outcome.constraints);
   EXPECT_EQ(back.attempts, 3U);
+  EXPECT_EQ(back.cost, told.outcome.cost);
+  EXPECT_EQ(back.examples, told.outcome.examples);
 }
 
 TEST(Event, FailuresKeepTheirReason) {

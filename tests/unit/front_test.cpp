@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <pagmo/utils/hypervolume.hpp>
 #include <pagmo/utils/multi_objective.hpp>
 #include <set>
@@ -46,6 +47,38 @@ TEST(ParetoArchive, AgreesWithNonDominatedSorting) {
       const auto all = archive.all_objectives();
       EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
       for (const auto& point : points) EXPECT_TRUE(archive.covers(point));
+    }
+  }
+}
+
+/// Fronts of several chunks: members enter, and leave in masses, at both ends and within.
+TEST(ParetoArchive, LargeFrontsAgreeWithBruteForce) {
+  for (std::size_t objectives = 2; objectives <= 5; ++objectives) {
+    Rng rng(5, objectives);
+    ParetoArchive archive;
+    std::vector<std::pair<std::vector<double>, std::uint64_t>> reference;
+    for (std::uint64_t i = 0; i < 4000; ++i) {
+      // On a plane that comes closer in three jumps, on a grid: ties, and few dominate each other.
+      std::vector<double> point(objectives);
+      double sum = 0;
+      for (double& y : point) sum += y = static_cast<double>(rng.below(4096));
+      point.back() += static_cast<double>(4096 * objectives) - sum - static_cast<double>(i / 1000);
+      const bool covered = std::any_of(reference.begin(), reference.end(), [&](const auto& member) {
+        return std::equal(member.first.begin(), member.first.end(), point.begin(),
+                          std::less_equal<>());
+      });
+      EXPECT_EQ(archive.covers(point), covered);
+      EXPECT_EQ(archive.insert(i, point), !covered);
+      if (covered) continue;
+      std::erase_if(reference, [&](const auto& member) { return dominates(point, member.first); });
+      reference.emplace_back(point, i);
+    }
+    std::sort(reference.begin(), reference.end());
+    ASSERT_EQ(archive.size(), reference.size());
+    EXPECT_GT(archive.size(), objectives == 2 ? 500U : 900U);
+    for (std::size_t i = 0; i < archive.size(); ++i) {
+      EXPECT_EQ(archive.id(i), reference[i].second);
+      EXPECT_EQ(archive.objectives(i), reference[i].first);
     }
   }
 }

@@ -178,6 +178,58 @@ TEST(Job, TransientFailuresAreRetriedFinalOnesAreNot) {
   });
 }
 
+TEST(Job, ASecondFaultPoisonsATrialAndAnotherWorkerIsAskedFirst) {
+  std::mutex mutex;
+  std::vector<std::string> avoided;  // by the attempts at trial 2
+  World world([&](const EvaluationRequest& request) {
+    EvaluationReply reply = two_valleys(request);
+    const std::lock_guard lock(mutex);
+    if (request.trial == 1 && request.attempt == 1) {
+      reply.kind = ReplyKind::fault;
+      reply.outcome = Outcome::failure(TrialStatus::failed, "crashed once");
+    }
+    if (request.trial == 2) {
+      avoided.push_back(request.avoid);
+      reply.kind = ReplyKind::fault;
+      reply.worker = "worker " + std::to_string(request.attempt);
+      reply.outcome = Outcome::failure(TrialStatus::failed, "crashed again");
+    }
+    return reply;
+  });
+  const auto job = world.create(job_text(6, 2));
+  World::finish(job);
+  EXPECT_EQ(job->status(), JobStatus::succeeded);
+  EXPECT_EQ(avoided, (std::vector<std::string>{"", "worker 1"}));
+  job->with_state([](JobState& state) {
+    EXPECT_EQ(state.trials()[0].outcome->status, TrialStatus::ok);
+    EXPECT_EQ(state.trials()[0].outcome->attempts, 2U);
+    EXPECT_EQ(state.trials()[1].outcome->status, TrialStatus::failed);
+    EXPECT_THAT(state.trials()[1].outcome->reason, HasSubstr("poison"));
+    EXPECT_THAT(state.trials()[1].outcome->reason, HasSubstr("crashed again"));
+  });
+}
+
+TEST(Job, PausesWhenMostEvaluationsFailAndResumesWhenMended) {
+  std::atomic<bool> broken = true;
+  World world([&](const EvaluationRequest& request) {
+    EvaluationReply reply = two_valleys(request);
+    if (broken) reply.outcome = Outcome::failure(TrialStatus::failed, "no such file");
+    return reply;
+  });
+  const auto job = world.create(job_text(100, 1));
+  job->wait([](JobStatus status) { return status == JobStatus::paused; });
+  EXPECT_EQ(job->status(), JobStatus::paused);
+  EXPECT_EQ(World::told(job), 11U) << "more than 20 % of 50";
+  job->with_state([](JobState& state) {
+    EXPECT_THAT(state.status_reason(), HasSubstr("11 of the last 11 trials failed"));
+  });
+  broken = false;
+  ASSERT_TRUE(job->resume().ok());
+  World::finish(job);
+  EXPECT_EQ(job->status(), JobStatus::succeeded);
+  EXPECT_EQ(World::told(job), 100U);
+}
+
 TEST(Jobs, ShareAnEvaluatorFairly) {
   std::mutex mutex;
   std::vector<std::string> order;  // whose evaluations ran, one slot

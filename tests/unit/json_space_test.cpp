@@ -148,7 +148,7 @@ TEST(OutcomeJson, ShowsWhatWasMeasured) {
   Outcome outcome;
   outcome.objectives = {{28.9, 0.3, 1000}, {0.5}};
   outcome.metrics = {{"images", 1000}};
-  outcome.seconds = 1.5;
+  outcome.cost.seconds = 1.5;
   EXPECT_EQ(to_json(outcome, {{"fd"}, {"acc", Goal::maximize}}),
             document(R"({"status":"ok","objectives":{"fd":{"value":28.9,"stderr":0.3,"n":1000},
                          "acc":{"value":0.5}},"metrics":{"images":1000.0},"seconds":1.5,

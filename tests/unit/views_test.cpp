@@ -240,7 +240,7 @@ ToldColumns samples(const std::vector<std::vector<double>>& objectives) {
     TrialRecord record;
     record.told_ms = static_cast<std::int64_t>(1000 * (i + 1));
     record.outcome = Outcome{};
-    record.outcome->seconds = 0.5;
+    record.outcome->cost.seconds = 0.5;
     for (const double value : objectives[i]) record.outcome->objectives.push_back({value});
     told.add(i + 1, record, static_cast<std::uint32_t>(i),
              std::vector<Objective>(objectives[i].size()));
@@ -388,7 +388,8 @@ TEST(History, AgreesWithFoldingEveryPrefix) {
   const json view = history_view(told, {{"a"}, {"b"}}, rows(true, 1000));
   ASSERT_EQ(view["history"].size(), told.size());
   for (std::size_t row = 0; row < told.size(); ++row) {
-    const PooledPoints pool = pooled(told, row + 1);
+    PooledPoints pool;
+    pool.extend(told, row + 1);
     ParetoArchive archive;
     for (std::size_t point = 0; point < pool.size(); ++point) {
       if (pool.feasible[point] != 0) archive.insert(point, {pool.mean(point), 2});

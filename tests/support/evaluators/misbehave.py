@@ -8,13 +8,14 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 
 BEHAVIOURS = [
     "answer", "late", "exit", "killed", "hang", "garbage", "half", "flood", "wrong_id", "twice",
     "no_id", "nan", "infinity", "missing", "text", "infeasible", "transient", "fatal",
     "odd_error", "metric_nan", "negative_stderr", "progress", "close", "deep", "stderr_flood",
-    "quit_politely", "bad_bytes", "echo",
+    "quit_politely", "bad_bytes", "echo", "cost", "fork", "allocate", "burn", "big_file",
 ]
 
 
@@ -48,6 +49,13 @@ def result(request, value, **extra):
 
 def error(request, kind):
     send({"type": "error", "id": request["id"], "kind": kind, "message": "asked to be " + kind})
+
+
+def fork_hanging_child():
+    pid = os.fork()
+    while pid == 0:
+        time.sleep(3600)
+    return pid
 
 
 def answer(request):
@@ -101,7 +109,26 @@ def answer(request):
         result(request, {"value": 1, "stderr": -1})
     elif how == "progress":
         for done in range(100):
-            send({"type": "progress", "id": request["id"], "done": done / 100})
+            send({"type": "progress", "id": request["id"], "done": done / 100,
+                  "partial": {"f": {"value": done, "n": done}}, "examples": {"f": [done]}})
+        result(request, value)
+        send({"type": "progress", "id": request["id"], "done": 1})  # overtaken
+    elif how == "cost":
+        result(request, value, cost={"seconds": 9, "tokens": 5, "money_micros": 70},
+               examples={"f": [1, 0, 1]})
+    elif how == "fork":
+        children = [fork_hanging_child() for _ in range(4)]
+        sys.stderr.write(" ".join(map(str, children)) + "\n")
+        sys.stderr.flush()
+    elif how == "allocate":
+        result(request, len(bytearray(1 << 30)))
+    elif how == "burn":
+        while True:
+            pass
+    elif how == "big_file":
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(2 << 20))
+            file.flush()
         result(request, value)
     elif how == "close":
         os.close(1)
