@@ -65,6 +65,8 @@ Logger make_logger(const DaemonConfig& config) {
 Result<std::string> read_token(const std::string& file) {
   std::string token;
   if (!file.empty()) std::getline(std::ifstream(file), token);
+  // No client could send what an editor leaves at the end of a line.
+  token.erase(token.find_last_not_of(" \t\r") + 1);
   if (file.empty() || token.size() >= 16) return token;
   return invalid("/listen/token_file: " + file +
                  " must hold a token of at least 16 characters on its first line");

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "optimizers/core/front.hpp"
-#include "optimizers/steady_state.hpp"
 
 namespace paretod {
 namespace {
@@ -71,12 +70,8 @@ Problems check_nsga2(const SearchProblem& problem, const Nsga2Params& params) {
 Report run_nsga2(const SearchProblem& problem, const Nsga2Params& params,
                  Evaluations& evaluations) {
   CrowdingSurvival survival;
-  const SteadyStateSettings settings{.population = static_cast<std::size_t>(params.population),
-                                     .rates = {params.crossover_probability, params.crossover_index,
-                                               params.mutation_probability, params.mutation_index},
-                                     .fidelity = static_cast<std::uint64_t>(params.fidelity),
-                                     .replicate_share = params.replicate_share};
-  return run_steady_state(problem, settings, survival, evaluations);
+  return run_steady_state(problem, params, static_cast<std::size_t>(params.population), survival,
+                          evaluations);
 }
 
 }  // namespace
@@ -84,21 +79,8 @@ Report run_nsga2(const SearchProblem& problem, const Nsga2Params& params,
 template <>
 Fields<Nsga2Params> describe() {
   using P = Nsga2Params;
-  return Fields<P>()
-      .add("population", &P::population, "points that survive", 4, 10'000)
-      .add("crossover_probability", &P::crossover_probability,
-           "how often a child has two parents instead of one", 0, 1)
-      .add("crossover_index", &P::crossover_index,
-           "distribution index of simulated binary crossover: larger stays closer to the parents",
-           0, 1000)
-      .add("mutation_probability", &P::mutation_probability,
-           "share of the coordinates that mutate; 0: one over their number", 0, 1)
-      .add("mutation_index", &P::mutation_index,
-           "distribution index of polynomial mutation: larger stays closer to the parent", 0, 1000)
-      .add("replicate_share", &P::replicate_share,
-           "with noise.confidence: share of the trials that repeat members of the front", 0, 0.9)
-      .add("fidelity", &P::fidelity, "how much each trial evaluates; 0: the evaluator's default", 0,
-           1e15);
+  return with_steady_state_fields(
+      Fields<P>().add("population", &P::population, "points that survive", 4, 10'000));
 }
 
 Optimizer nsga2_optimizer() {

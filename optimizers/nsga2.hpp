@@ -4,17 +4,12 @@
 #include <cstdint>
 
 #include "optimizers/core/optimizer.hpp"
+#include "optimizers/steady_state.hpp"
 
 namespace paretod {
 
-struct Nsga2Params {
+struct Nsga2Params : SteadyStateParams {
   std::int64_t population = 50;
-  double crossover_probability = 1;
-  double crossover_index = 15;
-  double mutation_probability = 0;
-  double mutation_index = 20;
-  double replicate_share = 0.25;
-  std::int64_t fidelity = 0;
 };
 
 Optimizer nsga2_optimizer();

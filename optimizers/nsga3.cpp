@@ -7,8 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include "optimizers/steady_state.hpp"
-
 namespace paretod {
 namespace {
 
@@ -254,12 +252,7 @@ Report run_nsga3(const SearchProblem& problem, const Nsga3Params& params,
                  Evaluations& evaluations) {
   ReferenceSurvival survival(
       directions_for(problem.objectives.size(), static_cast<std::size_t>(params.divisions)));
-  const SteadyStateSettings settings{.population = population_of(problem, params),
-                                     .rates = {params.crossover_probability, params.crossover_index,
-                                               params.mutation_probability, params.mutation_index},
-                                     .fidelity = static_cast<std::uint64_t>(params.fidelity),
-                                     .replicate_share = params.replicate_share};
-  return run_steady_state(problem, settings, survival, evaluations);
+  return run_steady_state(problem, params, population_of(problem, params), survival, evaluations);
 }
 
 }  // namespace
@@ -275,26 +268,14 @@ std::vector<std::vector<double>> reference_directions(std::size_t objectives,
 template <>
 Fields<Nsga3Params> describe() {
   using P = Nsga3Params;
-  return Fields<P>()
-      .add("divisions", &P::divisions,
-           "parts into which each axis of the reference directions is cut; 0: the usual number for "
-           "so many objectives (12 for three, 6 for five)",
-           0, 1000)
-      .add("population", &P::population, "points that survive; 0: one per reference direction", 0,
-           10'000)
-      .add("crossover_probability", &P::crossover_probability,
-           "how often a child has two parents instead of one", 0, 1)
-      .add("crossover_index", &P::crossover_index,
-           "distribution index of simulated binary crossover: larger stays closer to the parents",
-           0, 1000)
-      .add("mutation_probability", &P::mutation_probability,
-           "share of the coordinates that mutate; 0: one over their number", 0, 1)
-      .add("mutation_index", &P::mutation_index,
-           "distribution index of polynomial mutation: larger stays closer to the parent", 0, 1000)
-      .add("replicate_share", &P::replicate_share,
-           "with noise.confidence: share of the trials that repeat members of the front", 0, 0.9)
-      .add("fidelity", &P::fidelity, "how much each trial evaluates; 0: the evaluator's default", 0,
-           1e15);
+  return with_steady_state_fields(
+      Fields<P>()
+          .add("divisions", &P::divisions,
+               "parts into which each axis of the reference directions is cut; 0: the usual number "
+               "for so many objectives (12 for three, 6 for five)",
+               0, 1000)
+          .add("population", &P::population, "points that survive; 0: one per reference direction",
+               0, 10'000));
 }
 
 Optimizer nsga3_optimizer() {

@@ -6,18 +6,14 @@
 #include <vector>
 
 #include "optimizers/core/optimizer.hpp"
+#include "optimizers/steady_state.hpp"
 
 namespace paretod {
 
-struct Nsga3Params {
+struct Nsga3Params : SteadyStateParams {
+  Nsga3Params() { crossover_index = 30; }
   std::int64_t divisions = 0;
   std::int64_t population = 0;
-  double crossover_probability = 1;
-  double crossover_index = 30;
-  double mutation_probability = 0;
-  double mutation_index = 20;
-  double replicate_share = 0.25;
-  std::int64_t fidelity = 0;
 };
 
 /// Evenly spread directions on the unit simplex: all whole-number splits of `divisions` over the

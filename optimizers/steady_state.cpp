@@ -15,13 +15,14 @@ namespace {
 
 class SteadyState {
  public:
-  SteadyState(const SearchProblem& problem, const SteadyStateSettings& settings, Survival& survival,
-              Evaluations& evaluations)
+  SteadyState(const SearchProblem& problem, const SteadyStateParams& params, std::size_t size,
+              Survival& survival, Evaluations& evaluations)
       : problem_(problem),
-        settings_(settings),
+        params_(params),
+        size_(size),
         survival_(survival),
         evaluations_(evaluations),
-        variation_(problem.space, settings.rates),
+        variation_(problem.space, params),
         population_(problem.noise.active() ? normal_quantile(problem.noise.confidence) : 0) {
     if (problem.space.dimension() <= SobolSequence::most_dimensions) {
       sequence_ = std::make_unique<SobolSequence>(problem.space.dimension(), problem.seed);
@@ -70,8 +71,8 @@ class SteadyState {
       tried_.insert(hash_of(point));
       return candidate(point);
     }
-    const bool breeding = population_.size() >= 2 && started_ >= settings_.population;
-    if (breeding && problem_.noise.active() && rng.bernoulli(settings_.replicate_share)) {
+    const bool breeding = population_.size() >= 2 && started_ >= size_;
+    if (breeding && problem_.noise.active() && rng.bernoulli(params_.replicate_share)) {
       if (auto repeat = next_replicate()) return repeat;
     }
     // A finite space fills up: mutation alone will not find the last free points.
@@ -85,11 +86,11 @@ class SteadyState {
   }
 
   [[nodiscard]] Candidate candidate(Point point) const {
-    return {std::move(point), settings_.fidelity, 0, {}};
+    return {std::move(point), static_cast<std::uint64_t>(params_.fidelity), 0, {}};
   }
 
   Point fresh(Rng& rng) {
-    const bool first = started_ < settings_.population;
+    const bool first = started_ < size_;
     return first && sequence_ ? problem_.space.from_unit(sequence_->next())
                               : problem_.space.sample(rng);
   }
@@ -140,7 +141,7 @@ class SteadyState {
     member.variances = variances_of(trial);
     if (problem_.noise.active()) member.replicates = {trial.objectives};
     population_.add(std::move(member));
-    if (population_.size() <= settings_.population) return;
+    if (population_.size() <= size_) return;
     const std::size_t i = survival_.worst(population_);
     population_.remove(i);
     survival_.removed(i);
@@ -178,7 +179,8 @@ class SteadyState {
   }
 
   const SearchProblem& problem_;
-  const SteadyStateSettings& settings_;
+  const SteadyStateParams& params_;
+  const std::size_t size_;
   Survival& survival_;
   Evaluations& evaluations_;
   const Variation variation_;
@@ -195,9 +197,9 @@ class SteadyState {
 
 }  // namespace
 
-Report run_steady_state(const SearchProblem& problem, const SteadyStateSettings& settings,
-                        Survival& survival, Evaluations& evaluations) {
-  return SteadyState(problem, settings, survival, evaluations).run();
+Report run_steady_state(const SearchProblem& problem, const SteadyStateParams& params,
+                        std::size_t size, Survival& survival, Evaluations& evaluations) {
+  return SteadyState(problem, params, size, survival, evaluations).run();
 }
 
 }  // namespace paretod

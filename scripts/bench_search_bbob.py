@@ -6,6 +6,7 @@ its own time grows to milliseconds an evaluation; it has no restarts, so on unim
 import ctypes
 import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -82,6 +83,8 @@ def optuna_cmaes(value, n, seed):
 
 def peer(name, path, function, n, first, last, budget):
     """Runs in the private environment: one line of counts per seed."""
+    # Two of us run at once; threads for matrices this small only wait for each other.
+    os.environ['OPENBLAS_NUM_THREADS'] = '1'
     import warnings
     warnings.simplefilter('ignore')
     lib = library(path)

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/jobs/front_query.hpp"
+#include "daemon/rest/front_slice.hpp"
 #include "daemon/rest/snapshot.hpp"
 #include "daemon/rest/told_columns.hpp"
 
@@ -34,17 +35,6 @@ struct FrontRequest {
   FrontQuery query;
   std::size_t limit = 1'000;      ///< points at most; > 0
   std::optional<TrialNumber> at;  ///< as of the moment this trial was told; it has been told
-};
-
-/// A front with all that a question to it needs.
-struct FrontSlice {
-  std::uint64_t told = 0;  ///< trials told at the time
-  std::vector<TrialNumber> trials;
-  std::vector<std::uint32_t> replicates;
-  ObjectiveVectors points;            ///< minimised means, sorted
-  std::vector<double> errors;         ///< of the means, point by point; negative: unknown
-  std::vector<double> crowding = {};  ///< infinite at the ends
-  FrontScale scale = {};
 };
 
 /// Writes fronts and remembers the text of points.  Thread-safe.

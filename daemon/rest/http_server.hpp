@@ -75,6 +75,7 @@ struct HttpCounters {
   std::uint64_t requests_malformed = 0;  ///< answered 400 by the server itself
   std::uint64_t handler_failures = 0;
   std::array<std::uint64_t, 5> responses{};  ///< by class: [0] is 1xx ... [4] is 5xx
+  std::uint64_t responses_429 = 0;           ///< too fast, or no room for more jobs
   std::uint64_t event_streams_open = 0;
   std::uint64_t event_streams_reset = 0;  ///< clients that lagged too far behind
 };

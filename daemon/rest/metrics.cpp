@@ -50,6 +50,9 @@ void put_http(MetricsText& text, const HttpCounters& http) {
   for (std::size_t i = 0; i < http.responses.size(); ++i) {
     text.sample(number(http.responses[i]), {{"class", std::to_string(i + 1) + "xx"}});
   }
+  text.counter("paretod_http_too_many_requests_total",
+               "Responses 429: requests that came too fast, or no room for more jobs.");
+  text.sample(number(http.responses_429));
   text.counter("paretod_http_requests_malformed_total", "Requests refused as malformed.");
   text.sample(number(http.requests_malformed));
   text.counter("paretod_http_failures_total", "Requests that failed because of a defect.");

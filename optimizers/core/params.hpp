@@ -49,16 +49,18 @@ Result<ParamValue> check_field(const FieldInfo& field, const ParamValue& value);
 template <class P>
 class Fields {
  public:
-  /// Numbers: an inclusive range.
-  template <class T>
-  Fields add(std::string name, T P::*member, std::string meaning,
+  /// Members may be those of a base of P; the default is what a P has there.  Numbers: an inclusive
+  /// range.
+  template <class T, class Base>
+  Fields add(std::string name, T Base::*member, std::string meaning,
              double low = -std::numeric_limits<double>::infinity(),
              double high = std::numeric_limits<double>::infinity()) && {
     return std::move(*this).add_field(
         {std::move(name), std::move(meaning), ParamValue(P{}.*member), low, high}, member);
   }
   /// Strings: a closed list of choices.
-  Fields add(std::string name, std::string P::*member, std::string meaning,
+  template <class Base>
+  Fields add(std::string name, std::string Base::*member, std::string meaning,
              std::vector<std::string> choices) && {
     FieldInfo info{std::move(name), std::move(meaning), ParamValue(P{}.*member)};
     info.choices = std::move(choices);
@@ -91,8 +93,8 @@ class Fields {
   }
 
  private:
-  template <class T>
-  Fields add_field(FieldInfo info, T P::*member) && {
+  template <class T, class Base>
+  Fields add_field(FieldInfo info, T Base::*member) && {
     infos_.push_back(std::move(info));
     setters_.push_back(
         [member](P& params, const ParamValue& value) { params.*member = std::get<T>(value); });

@@ -32,6 +32,7 @@
 #include "optimizers/core/optimizer.hpp"
 #include "optimizers/core/rng.hpp"
 #include "optimizers/registry.hpp"
+#include "tests/support/direct_evaluations.hpp"
 
 namespace paretod {
 namespace {
@@ -239,46 +240,6 @@ void print(const std::vector<double>& values) {
 // ---- evaluations in process
 // ------------------------------------------------------------------------
 
-/// In flight up to `parallelism`, finished in the order asked.
-class DirectEvaluations final : public Evaluations {
- public:
-  DirectEvaluations(const Benchmark& b, std::uint64_t budget, std::size_t parallelism)
-      : benchmark_(b), budget_(budget), parallelism_(parallelism) {}
-
-  TrialNumber submit(const Candidate& candidate) override {
-    if (remaining() == 0) throw BudgetSpent{};
-    waiting_.emplace_back(++submitted_, candidate);
-    return submitted_;
-  }
-  Trial next() override {
-    Trial trial;
-    trial.number = waiting_.front().first;
-    trial.candidate = std::move(waiting_.front().second);
-    waiting_.pop_front();
-    trial.objectives = benchmark_.value(trial.candidate.point);
-    trial.standard_errors.assign(trial.objectives.size(), -1);
-    if (keep) evaluated.push_back(trial.objectives);
-    ++told;
-    if (on_told) on_told(told);
-    return trial;
-  }
-  [[nodiscard]] std::size_t in_flight() const override { return waiting_.size(); }
-  [[nodiscard]] std::uint64_t remaining() const override { return budget_ - submitted_; }
-  [[nodiscard]] std::size_t parallelism() const override { return parallelism_; }
-
-  bool keep = true;
-  std::vector<Values> evaluated;
-  std::uint64_t told = 0;
-  std::function<void(std::uint64_t)> on_told;
-
- private:
-  const Benchmark& benchmark_;
-  const std::uint64_t budget_;
-  const std::size_t parallelism_;
-  std::uint64_t submitted_ = 0;
-  std::deque<std::pair<TrialNumber, Candidate>> waiting_;
-};
-
 /// 64 slots on a simulated clock: log-normal durations (sigma 1), and one slot ten times slower.
 class SlotEvaluations final : public Evaluations {
  public:
@@ -438,12 +399,13 @@ void measure_cost() {
     return made;
   }();
   for (const std::size_t parallel : {1, 64}) {
-    DirectEvaluations evaluations(b, 101'000, parallel);
-    evaluations.keep = false;
+    std::uint64_t told = 0;
     std::map<std::uint64_t, Clock::time_point> at;
-    evaluations.on_told = [&](std::uint64_t told) {
-      if (told % 1000 == 0) at[told] = Clock::now();
+    const auto value = [&](const Point& x) {
+      if (++told % 1000 == 0) at[told] = Clock::now();
+      return b.value(x);
     };
+    DirectEvaluations evaluations(value, 101'000, parallel);
     run_optimizer("nsga2", search_problem(b, 1, 101'000), evaluations);
     const auto window = [&](std::uint64_t from, std::uint64_t to) {
       return 1e6 * std::chrono::duration<double>(at[to] - at[from]).count() /
@@ -523,9 +485,11 @@ int run(const std::vector<std::string>& arguments) {
     if (arguments.at(1) == "pagmo-native") {
       print(ratios(run_pagmo(b, number(4), trials), b, checkpoints));
     } else {
-      DirectEvaluations evaluations(b, trials, number(5));
+      std::vector<Values> evaluated;
+      const auto value = [&](const Point& x) { return evaluated.emplace_back(b.value(x)); };
+      DirectEvaluations evaluations(value, trials, number(5));
       run_optimizer(arguments.at(1), search_problem(b, number(4), trials), evaluations);
-      print(ratios(evaluations.evaluated, b, checkpoints));
+      print(ratios(evaluated, b, checkpoints));
     }
   } else {
     std::cerr << "unknown command \"" << command << "\"\n";

@@ -122,6 +122,16 @@ class Surroundings(unittest.TestCase):
         self.refused(config='{', expect='line 1')
         self.refused(config='{"log": {"level": "loud"}}', expect='/log/level')
 
+    def test_a_token_ends_before_the_spaces_of_its_line(self):
+        with Daemon() as daemon:
+            file = daemon.directory / 'token'
+            file.write_bytes(b'0123456789abcdef \t\r\nthe second line')
+            daemon.config.write_text(json.dumps({'listen': {'token_file': str(file)}}))
+            daemon.start()
+            ask = lambda token: daemon.request('GET', '/v1/jobs', headers={'Authorization': f'Bearer {token}'})[0]
+            self.assertEqual(ask('0123456789abcdef'), 200)
+            self.assertEqual(ask('0123456789abcde'), 401)
+
     def test_an_evaluator_that_exits_at_once(self):
         self.refused(config={'evaluators': {'e': {'type': 'process', 'argv': [
             'python3', '-c', 'import sys; print("no such module", file=sys.stderr); sys.exit(3)']}}},

@@ -1450,6 +1450,7 @@ TEST_F(RestEvents, CountOnceAgainstTheRateOfRequests) {
   EXPECT_EQ(first.status(), "200");
   EXPECT_EQ(second.status(), "200");
   EXPECT_EQ(third.status(), "429");
+  EXPECT_EQ(server_->counters().responses_429, 1U);
   world_->evaluator().release();
   // Events are no requests: all of them come.
   const auto events = first.rest();

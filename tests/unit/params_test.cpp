@@ -25,6 +25,19 @@ Fields<ExampleParams> describe() {
       .add("names", &ExampleParams::names, "which");
 }
 
+struct DerivedParams : ExampleParams {
+  DerivedParams() { rate = 0.7; }
+  std::int64_t extra = 2;
+};
+
+template <>
+Fields<DerivedParams> describe() {
+  return Fields<DerivedParams>()
+      .add("rate", &DerivedParams::rate, "how fast", 0, 1)
+      .add("mode", &DerivedParams::mode, "how", {"steady", "other"})
+      .add("extra", &DerivedParams::extra, "more", 0, 9);
+}
+
 namespace {
 
 using testing::HasSubstr;
@@ -40,6 +53,16 @@ TEST(Params, DefaultsAndOverrides) {
   EXPECT_EQ(params->elites, 7);
   EXPECT_EQ(params->rate, 1.0) << "a whole number serves where a number is wanted";
   EXPECT_EQ(params->mode, "other");
+}
+
+TEST(Params, MembersOfABaseHaveTheDefaultsOfTheDerived) {
+  const Fields<DerivedParams> fields = describe<DerivedParams>();
+  EXPECT_EQ(fields.infos()[0].default_value, ParamValue(0.7));
+  EXPECT_EQ(fields.bind({})->rate, 0.7);
+  const auto params = fields.bind({{"mode", std::string("other")}, {"extra", std::int64_t{3}}});
+  ASSERT_TRUE(params.ok()) << params.error().text();
+  EXPECT_EQ(params->mode, "other");
+  EXPECT_EQ(params->extra, 3);
 }
 
 TEST(Params, EveryBadFieldIsNamed) {

@@ -430,6 +430,7 @@ TEST(Metrics, CountsByStatus) {
   input.lanes = {
       {.evaluator = "zdt1", .slots = 2, .busy = 1, .queued = 5, .completed = 9, .retried = 1}};
   input.http.responses = {0, 10, 0, 2, 1};
+  input.http.responses_429 = 7;
   input.durability = "strict";
   const std::string text = metrics_text(input);
   for (const std::string line :
@@ -437,6 +438,7 @@ TEST(Metrics, CountsByStatus) {
         "paretod_evaluator_busy{evaluator=\"zdt1\"} 1\n",
         "paretod_evaluator_queued{evaluator=\"zdt1\"} 5\n",
         "paretod_http_responses_total{class=\"4xx\"} 2\n",
+        "paretod_http_too_many_requests_total 7\n",
         "paretod_store_info{durability=\"strict\"} 1\n"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line;
   }

@@ -1,0 +1,21 @@
+#pragma once
+// Points of a front as lines of CSV (RFC 4180).  Pure functions; any thread.
+
+#include <string>
+
+namespace paretod {
+
+struct FrontPoint;
+struct FrontQuery;
+struct JobSpec;
+
+/// trial, a column per parameter (per coefficient: "alpha[3]"), two per objective: its value and
+/// its standard error; then "on_front" if the question has a confidence and "chosen" if it chooses.
+/// With the line's end.
+std::string csv_header(const JobSpec& spec, const FrontQuery& query);
+
+/// Without the columns of the question and without the line's end.  What a candidate lacks is
+/// empty.
+std::string csv_line(const FrontPoint& point, const JobSpec& spec);
+
+}  // namespace paretod
