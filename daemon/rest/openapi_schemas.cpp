@@ -90,12 +90,23 @@ json progress_schema() {
        {"budget_trials", count},
        {"parallelism", count},
        {"evaluation_seconds", number},
+       {"budgets", map_of(ref("SpentBudget"))},
        {"running_seconds", number},
        {"trials_per_second", number},
        {"seconds_left", or_null(number)},
        {"front_size", count},
        {"best", or_null(object_of({{"trial", count}, {"objectives", map_of(ref("Measured"))}}))},
        {"hypervolume", or_null(std::move(volume))}});
+}
+
+json spent_budget_schema() {
+  const json amount = {{"oneOf", json::array({number, text})}};
+  json schema =
+      object_of({{"spent", amount}, {"held", amount}, {"cap", amount}, {"share", number}});
+  schema["description"] =
+      "Of a resource with a cap. Held is set aside for attempts that run. Money is text with its "
+      "currency, such as \"4.98 USD\".";
+  return schema;
 }
 
 json problem_schema() {
@@ -221,13 +232,17 @@ json openapi_schemas() {
        request_of(
            {{"budget",
              request_of({{"trials", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1'000'000}}},
-                         {"wall_s", {{"type", "number"}, {"minimum", 0}}}})},
+                         {"wall_s", {{"type", "number"}, {"minimum", 0}}},
+                         {"evaluation_s", {{"type", "number"}, {"minimum", 0}}},
+                         {"tokens", count},
+                         {"money", text}})},
             {"parallelism", {{"type", "integer"}, {"minimum", 1}, {"maximum", 10'000}}}})},
       {"Problem", problem_schema()},
       {"Job", job_schema_object()},
       {"JobSummary", object_of(job_fields())},
       {"JobList", page_of("jobs", "JobSummary")},
       {"Progress", progress_schema()},
+      {"SpentBudget", spent_budget_schema()},
       {"Condition", object_of({{"type", text},
                                {"status", flag},
                                {"reason", text},
