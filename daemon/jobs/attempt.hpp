@@ -15,6 +15,7 @@ enum class AttemptEnd {
   fault,      ///< fatal, crash or hang
   lost,       ///< whoever had it went silent
   released,   ///< given back before it began; counts against nothing
+  surplus,    ///< another attempt had given the trial its outcome
 };
 std::string_view name_of(AttemptEnd end);
 
@@ -31,7 +32,7 @@ struct AttemptRecord {
   void count(AttemptEnd end, const std::string& at) {
     open = false;
     hold = {};
-    if (end == AttemptEnd::released) return;
+    if (end == AttemptEnd::released || end == AttemptEnd::surplus) return;
     ++failures;
     if (end == AttemptEnd::fault) ++faults;
     failed_worker = at;

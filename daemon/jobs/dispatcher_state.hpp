@@ -36,9 +36,9 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
     std::size_t busy = 0;
     std::uint64_t completed = 0;
     std::uint64_t retried = 0;
-    std::deque<ClientId> turns;   ///< clients that may have something to run, in turn order
-    std::deque<Waiter> waiters;   ///< of a leased lane
-    std::size_t rotation = 0;     ///< whose turn it is among the clients of a leased lane
+    std::deque<ClientId> turns;  ///< clients that may have something to run, in turn order
+    std::deque<Waiter> waiters;  ///< of a leased lane
+    std::size_t rotation = 0;    ///< whose turn it is among the clients of a leased lane
 
     [[nodiscard]] const EvaluatorDescription& description() const { return evaluator->description; }
     [[nodiscard]] bool leased() const { return description().leased; }
@@ -70,7 +70,7 @@ struct Dispatcher::State : std::enable_shared_from_this<State> {
     Clock::time_point since = {};
     bool starting = false;  ///< on its way into the log
     bool cancelled = false;
-    Clock::duration ttl = {};      ///< leased
+    Clock::duration ttl = {};       ///< leased
     Clock::time_point expiry = {};  ///< leased
   };
   struct Delayed {

@@ -468,7 +468,7 @@ std::string_view name_of(PauseCause cause) {
 }
 
 std::string_view name_of(AttemptEnd end) {
-  constexpr std::string_view names[] = {"transient", "fault", "lost", "released"};
+  constexpr std::string_view names[] = {"transient", "fault", "lost", "released", "surplus"};
   return names[static_cast<std::size_t>(end)];
 }
 

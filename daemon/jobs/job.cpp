@@ -55,6 +55,7 @@ Job::Job(std::string id, JobState state, const Catalog& catalog, Dispatcher& dis
       catalog_(catalog),
       dispatcher_(dispatcher),
       state_(std::move(state)),
+      asked_(state_.trials().size()),
       spent_(state_.spent()),
       context_(std::make_shared<EvaluationContext>(
           EvaluationContext{id_, state_.spec().space, state_.spec().objectives,
@@ -149,7 +150,6 @@ void Job::start_run() {
   }
   const std::size_t parallelism = state_.parallelism();
   const Spend caps = state_.budget().caps;
-  asked_ = std::max<TrialNumber>(asked_, state_.trials().size());
   stop_requested_ = false;
   recent_failures_.clear();
   run_active_ = true;
@@ -233,8 +233,15 @@ void Job::complete(std::vector<Completion> completions) {
   const std::lock_guard lock(mutex_);
   if (ending_ || !trouble_.empty() || is_final(state_.status())) return;
   enforce_wall_budget();
-  std::erase_if(completions,
-                [this](const Completion& done) { return !takes_outcome_of(done.number); });
+  std::erase_if(completions, [this](const Completion& done) {
+    if (takes_outcome_of(done.number)) return false;
+    // What it cost counts all the same.
+    const Outcome& outcome = done.outcome;
+    append({0, EndedEvent{done.number, outcome.attempts, AttemptEnd::surplus, "",
+                          "another attempt's result came first", outcome.cost}});
+    account(outcome.cost);
+    return true;
+  });
   for (Completion& done : completions) {
     // The last one lets the others go with it.
     const bool lazily = &done != &completions.back();
@@ -256,6 +263,11 @@ Job::Late Job::complete_late(TrialNumber number, std::uint32_t attempt, Outcome 
   // Another attempt may wait or run.
   dispatcher_.cancel_trial(client_, number);
   return Late::accepted;
+}
+
+bool Job::is_told(TrialNumber number) const {
+  const std::lock_guard lock(mutex_);
+  return number >= 1 && number <= asked_ && !takes_outcome_of(number);
 }
 
 bool Job::has_open(TrialNumber number, std::uint32_t attempt) const {
@@ -284,9 +296,9 @@ void Job::when_durable(std::function<void(bool)> then) {
   bool durable = false;
   {
     const std::lock_guard lock(mutex_);
-    durable = committed_ == appended_;
+    durable = committed_ >= urgent_;
     if (!durable && trouble_.empty() && log_) {
-      when_committed_.emplace_back(appended_, std::move(then));
+      when_committed_.emplace_back(urgent_, std::move(then));
       return;
     }
   }
@@ -369,6 +381,7 @@ void Job::append(Event event, bool lazily) {
   if (lazily) {
     log_->append_lazily(std::move(text));
   } else {
+    urgent_ = appended_;
     log_->append(std::move(text));
   }
 }

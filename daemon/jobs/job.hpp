@@ -90,10 +90,11 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   /// The result of an attempt that is no longer open.  It counts if it is the trial's first.
   enum class Late { accepted, duplicate, unknown };
   Late complete_late(TrialNumber number, std::uint32_t attempt, Outcome outcome);
+  [[nodiscard]] bool is_told(TrialNumber number) const;
   /// Whether the log has the attempt open, though nobody may work on it at present.
   [[nodiscard]] bool has_open(TrialNumber number, std::uint32_t attempt) const;
-  /// Calls `then`, on any thread, once all that was appended so far is durable: true; or can never
-  /// be: false.
+  /// Calls `then`, on any thread, once all outcomes so far are durable: true; or can never be:
+  /// false.
   void when_durable(std::function<void(bool)> then);
   /// What evaluators are told of this job.
   [[nodiscard]] std::shared_ptr<const EvaluationContext> context() const { return context_; }
@@ -128,6 +129,7 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   std::shared_ptr<GroupCommit::Log> log_;
   std::deque<Event> uncommitted_;
   std::uint64_t appended_ = 0;        // events handed to the log
+  std::uint64_t urgent_ = 0;          // of those, up to the last that does not wait for company
   std::uint64_t committed_ = 0;       // of those, durable and applied
   TrialNumber asked_ = 0;             // highest number handed to the log
   bool ending_ = false;               // the finished event is on its way

@@ -40,11 +40,10 @@ void Dispatcher::State::serve_waiters(Lane& lane) {
   {
     const std::lock_guard lock(mutex);
     for (auto waiter = lane.waiters.begin(); waiter != lane.waiters.end() && !stopping;) {
-      Requests taken =
-          take_leased(lane, {.count = waiter->wanted.count,
-                             .worker = waiter->wanted.worker,
-                             .job = waiter->wanted.job,
-                             .ttl = waiter->wanted.ttl});
+      Requests taken = take_leased(lane, {.count = waiter->wanted.count,
+                                          .worker = waiter->wanted.worker,
+                                          .job = waiter->wanted.job,
+                                          .ttl = waiter->wanted.ttl});
       if (taken.empty()) {
         ++waiter;
         continue;
@@ -164,8 +163,8 @@ void Dispatcher::State::check_lease(std::uint64_t ticket) {
     reply.kind = ReplyKind::transient;
     reply.cost_known = false;
     reply.worker = attempt.item.record.worker;
-    reply.outcome = Outcome::failure(
-        TrialStatus::failed, "worker \"" + attempt.item.record.worker + "\" went silent");
+    reply.outcome = Outcome::failure(TrialStatus::failed,
+                                     "worker \"" + attempt.item.record.worker + "\" went silent");
     over.push_back({ticket, std::move(reply), AttemptEnd::lost});
   }
   on_over(*lane, std::move(over));

@@ -35,7 +35,7 @@ std::optional<Resource> Ledger::short_of() const {
     return Resource::tokens;
   }
   // Sums of doubles: what was given back may leave a little behind.
-  const double dust = 1e-9 * caps_.seconds;
+  const double dust = worst_case_.seconds > 0 ? 1e-9 * caps_.seconds : 0;
   if (!room(caps_.seconds + dust, spent_.seconds, held_.seconds, worst_case_.seconds)) {
     return Resource::seconds;
   }

@@ -26,8 +26,9 @@ Result<Money> parse_money(std::string_view text) {
   const std::string_view whole = amount.substr(0, point);
   const std::string_view fraction =
       point < amount.size() ? amount.substr(point + 1) : std::string_view();
-  const bool capitals = currency.size() == 3 && std::all_of(currency.begin(), currency.end(),
-                                                            [](char c) { return c >= 'A' && c <= 'Z'; });
+  const bool capitals =
+      currency.size() == 3 &&
+      std::all_of(currency.begin(), currency.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
   if (!capitals || whole.empty() || whole.size() > most_digits || fraction.size() > decimals ||
       (point < amount.size() && fraction.empty()) || !digits_only(whole) ||
       !digits_only(fraction)) {

@@ -109,6 +109,55 @@ json spent_budget_schema() {
   return schema;
 }
 
+json seconds_up_to(double most) {
+  return {{"type", "number"}, {"minimum", 0}, {"maximum", most}};
+}
+
+/// What workers and those who ask and tell send and get.
+json lease_schemas() {
+  const json name = {{"type", "string"}, {"maxLength", 128}};
+  const json message = {{"type", "object"},
+                        {"description", "A message of the evaluator protocol, version 1."}};
+  const json lease = object_of(
+      {{"lease", text}, {"job", text}, {"trial", count}, {"attempt", count}, {"request", message}});
+  const auto with_message = [&](const char* more) {
+    json properties{{"lease", text}, {"message", message}};
+    if (*more != 0) properties[more] = text;
+    return list_of(object_of(std::move(properties), {more}));
+  };
+  json asked = {{"count", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1000}}},
+                {"wait_s", seconds_up_to(25)},
+                {"ttl_s", seconds_up_to(604'800)},
+                {"request", name}};
+  asked["request"]["description"] = "Unique; a repeat gets the same answer.";
+  json leased = asked;
+  leased["worker"] = name;
+  leased["evaluator"] = name;
+  leased["job"] = name;
+  json lease_request = request_of(std::move(leased));
+  lease_request["required"] = {"worker", "evaluator"};
+  json results = request_of({{"worker", name}, {"results", with_message("log")}});
+  results["required"] = {"results"};
+  json release = request_of({{"worker", name}, {"leases", list_of(text)}});
+  release["required"] = {"leases"};
+  return {
+      {"AskRequest", request_of(std::move(asked))},
+      {"LeaseRequest", std::move(lease_request)},
+      {"Leases", object_of({{"leases", list_of(lease)}, {"ttl_s", number}})},
+      {"HeartbeatRequest",
+       request_of(
+           {{"worker", name}, {"leases", list_of(text)}, {"progress", with_message("log")}})},
+      {"HeartbeatAnswer",
+       object_of({{"ttl_s", number}, {"cancel", list_of(text)}, {"gone", list_of(text)}})},
+      {"ResultsRequest", std::move(results)},
+      {"ResultsAnswer",
+       object_of({{"results", list_of(object_of(
+                                  {{"lease", text},
+                                   {"status", one_of({"accepted", "duplicate", "unknown"})}}))}})},
+      {"ReleaseRequest", std::move(release)},
+      {"ReleaseAnswer", object_of({{"released", count}})}};
+}
+
 json problem_schema() {
   json problem =
       object_of({{"type", text},
@@ -224,7 +273,7 @@ json openapi_schemas() {
                             {"examples", map_of(count)},
                             {"reason", text}},
                            {"constraints", "cost", "examples", "reason"});
-  return {
+  json schemas = {
       {"JobSpec", std::move(spec)},
       {"EmptyRequest", request_of(json::object())},
       {"PauseRequest", request_of({{"reason", {{"type", "string"}, {"maxLength", 1000}}}})},
@@ -287,6 +336,8 @@ json openapi_schemas() {
       {"EvaluatorList", object_of({{"evaluators", list_of(evaluator_schema())}})},
       {"Health", object_of({{"status", text}})},
       {"Readiness", object_of({{"status", text}, {"checks", map_of(text)}})}};
+  schemas.update(lease_schemas());
+  return schemas;
 }
 
 }  // namespace paretod
