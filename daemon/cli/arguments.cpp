@@ -277,7 +277,8 @@ const std::vector<Verb>& verbs() {
         {"--state", Kind::text, "DIR",
          "where results wait, in workers/, until the daemon has them"},
         {"--grace", Kind::count, "S",
-         "seconds that running attempts may take to end after SIGTERM (default 30)"},
+         "seconds that running attempts may take to end, and be reported, after SIGTERM (default "
+         "30)"},
         {"--idle-exit", Kind::count, "S", "end when there was nothing to do for so many seconds"}},
        false,
        "  paretod worker --evaluator sphere --daemon http://search:8780\n"

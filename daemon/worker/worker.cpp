@@ -161,8 +161,7 @@ std::optional<Worker::Clock::time_point> Worker::next_look() const {
 
 bool Worker::drained() const {
   if (abandoned_) return true;
-  return held_.running_count() == 0 && !leasing_ &&
-         (report_failing_ || spool_.pending_count() == 0);
+  return held_.running_count() == 0 && !leasing_ && spool_.pending_count() == 0;
 }
 
 void Worker::keep(const std::vector<EvaluationReply>& replies) {
@@ -367,10 +366,9 @@ void Worker::report_loop() {
     lock.unlock();
     const bool answered = report(api, most);
     lock.lock();
-    report_failing_ = !answered;
-    changed_.notify_all();
     if (answered) {
       backoff.reset();
+      changed_.notify_all();
     } else {
       changed_.wait_for(lock, seconds(backoff.next_s()), [this] { return stage_ == Stage::over; });
     }

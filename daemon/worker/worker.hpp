@@ -28,11 +28,11 @@ namespace paretod {
 class RequestReader;
 
 struct WorkerOptions {
-  std::string name;                        ///< tells it from all other workers of the daemon
-  std::string evaluator;                   ///< the daemon's name for what it evaluates
-  std::string job = {};                    ///< leases of this job only; empty: of any
-  std::size_t slots = 1;                   ///< attempts at once; at most the evaluator's
-  double grace_s = 30;                     ///< how long running attempts may go on after stop()
+  std::string name;       ///< tells it from all other workers of the daemon
+  std::string evaluator;  ///< the daemon's name for what it evaluates
+  std::string job = {};   ///< leases of this job only; empty: of any
+  std::size_t slots = 1;  ///< attempts at once; at most the evaluator's
+  double grace_s = 30;    ///< how long attempts may go on after stop(), and reports fail
   std::optional<double> idle_exit_s = {};  ///< ends when it had nothing to do for so long
 
   double ttl_s = 30;            ///< asked of the daemon, which decides
@@ -58,8 +58,8 @@ class Worker {
   /// (the error).  Call once.
   Result<void> run();
 
-  /// Any thread.  Leases no more; what runs may end within the grace period, the rest is given
-  /// back.
+  /// Any thread.  Leases no more; what runs may end, and be reported, within the grace period.
+  /// The rest is given back, or waits in the spool.
   void stop();
   /// Likewise without a grace period.
   void abandon();
@@ -108,7 +108,6 @@ class Worker {
   std::atomic<Stage> stage_ = Stage::working;  ///< changes under mutex_
   bool abandoned_ = false;
   bool leasing_ = true;
-  bool report_failing_ = false;
   bool gave_back_ = false;
   std::atomic<bool> away_ = false;
   Clock::time_point grace_end_;

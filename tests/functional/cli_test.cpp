@@ -158,7 +158,7 @@ TEST_F(CliTest, VersionAndHelpNeedNoDaemon) {
   EXPECT_EQ(out_, "paretod 0.1.0\n");
   EXPECT_EQ(run({"--help"}), 0);
   EXPECT_NE(out_.find("submit FILE"), std::string::npos);
-  EXPECT_EQ(out_.find("worker"), std::string::npos);
+  EXPECT_NE(out_.find("worker"), std::string::npos);
   EXPECT_EQ(run({"watch", "--help"}), 0);
   EXPECT_TRUE(asked().empty());
 }
