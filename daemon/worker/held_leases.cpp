@@ -9,8 +9,18 @@
 namespace paretod {
 namespace {
 
+/// Bytes of an attempt's log that travel with its result.
+constexpr std::size_t longest_log = 16 * 1024;
+
 bool contains(const std::vector<std::string>& leases, const std::string& lease) {
   return std::find(leases.begin(), leases.end(), lease) != leases.end();
+}
+
+/// Its last part, beginning with a line.
+std::string end_of(const std::string& log) {
+  if (log.size() <= longest_log) return log;
+  const std::size_t line = log.find('\n', log.size() - longest_log);
+  return line == std::string::npos ? std::string() : log.substr(line + 1);
 }
 
 std::string text_of(const nlohmann::json& message) {
@@ -33,7 +43,8 @@ std::optional<SpooledResult> HeldLeases::finish(const EvaluationReply& reply) {
   if (found == held_.end() || !std::exchange(found->second.running, false)) return {};
   Held& held = found->second;
   held.progress.clear();
-  return SpooledResult{held.lease, text_of(message_from_reply(held.id, reply, held.objectives))};
+  return SpooledResult{held.lease, text_of(message_from_reply(held.id, reply, held.objectives)),
+                       end_of(reply.log)};
 }
 
 void HeldLeases::note_progress(const EvaluationReply& reply) {

@@ -55,14 +55,8 @@ double ttl_in(const json& object) {
   return value.is_number() && value.get<double>() > 0 ? value.get<double>() : usual_ttl_s;
 }
 
-/// [{"lease":..,"message":{..}}]
-template <class Item>
-json messages_json(const std::vector<Item>& items) {
-  json list = json::array();
-  for (const Item& item : items) {
-    list.push_back({{"lease", item.lease}, {"message", json::parse(item.message, nullptr, false)}});
-  }
-  return list;
+json message_json(const std::string& lease, const std::string& message) {
+  return {{"lease", lease}, {"message", json::parse(message, nullptr, false)}};
 }
 
 }  // namespace
@@ -93,7 +87,9 @@ Result<LeaseGrant> LeaseApi::lease(const LeaseRequest& request) {
 Result<HeartbeatAnswer> LeaseApi::heartbeat(const std::vector<std::string>& leases,
                                             const std::vector<LeaseProgress>& progress) {
   json body{{"worker", worker_}, {"leases", leases}};
-  if (!progress.empty()) body["progress"] = messages_json(progress);
+  for (const LeaseProgress& item : progress) {
+    body["progress"].push_back(message_json(item.lease, item.message));
+  }
   const auto document = post(api_, "/v1/leases:heartbeat", body);
   if (!document) return document.error();
   return HeartbeatAnswer{ttl_in(*document), texts_in(*document, "cancel"),
@@ -101,8 +97,14 @@ Result<HeartbeatAnswer> LeaseApi::heartbeat(const std::vector<std::string>& leas
 }
 
 Result<std::vector<std::string>> LeaseApi::report(const std::vector<SpooledResult>& results) {
+  json list = json::array();
+  for (const SpooledResult& result : results) {
+    json item = message_json(result.lease, result.message);
+    if (!result.log.empty()) item["log"] = result.log;
+    list.push_back(std::move(item));
+  }
   const auto document =
-      post(api_, "/v1/leases:result", {{"worker", worker_}, {"results", messages_json(results)}});
+      post(api_, "/v1/leases:result", {{"worker", worker_}, {"results", std::move(list)}});
   if (!document) return document.error();
   std::vector<std::string> settled;
   for (const json& item : member(*document, "results")) {

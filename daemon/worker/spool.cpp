@@ -33,23 +33,36 @@ Error failure(const std::string& doing, const fs::path& path) {
           "cannot " + doing + " " + path.string() + ": " + std::generic_category().message(errno)};
 }
 
-std::string line_of(const SpooledResult& result) {
-  const std::string text =
-      json{{"lease", result.lease}, {"message", json::parse(result.message, nullptr, false)}}.dump(
-          -1, ' ', false, json::error_handler_t::replace);
-  return sha256_hex(text).substr(0, digits) + " " + text + "\n";
+json json_of(const SpooledResult& result) {
+  json object{{"lease", result.lease}, {"message", json::parse(result.message, nullptr, false)}};
+  if (!result.log.empty()) object["log"] = result.log;
+  return object;
+}
+
+std::string line_of(const json& object) {
+  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+std::string sum_of(std::string_view text) {
+  return sha256_hex(text).substr(0, digits);
+}
+
+std::string signed_line(const SpooledResult& result) {
+  const std::string line = line_of(json_of(result));
+  return sum_of(std::string_view(line).substr(0, line.size() - 1)) + " " + line;
 }
 
 /// A line without its end; empty when it is torn.
 std::optional<SpooledResult> read_line(std::string_view line) {
   if (line.size() <= digits || line[digits] != ' ') return {};
   const std::string_view text = line.substr(digits + 1);
-  if (std::string_view(sha256_hex(text)).substr(0, digits) != line.substr(0, digits)) return {};
+  if (sum_of(text) != line.substr(0, digits)) return {};
   const json document = json::parse(text, nullptr, false);
   if (!document.is_object() || !document.contains("lease") || !document.contains("message")) {
     return {};
   }
-  return SpooledResult{document["lease"].get<std::string>(), document["message"].dump()};
+  return SpooledResult{document["lease"].get<std::string>(), document["message"].dump(),
+                       document.value("log", "")};
 }
 
 bool write_all(int file, std::string_view text) {
@@ -139,7 +152,7 @@ Result<void> Spool::add(std::vector<SpooledResult> results) {
   const std::lock_guard lock(mutex_);
   std::string text;
   for (SpooledResult& result : results) {
-    text += line_of(result);
+    text += signed_line(result);
     pending_bytes_ += result.message.size();
     pending_.push_back(std::move(result));
   }
@@ -181,11 +194,9 @@ Result<void> Spool::set_aside(const std::string& lease, const std::string& reaso
   if (found == pending_.end()) return {};
   const fs::path path = folder_ / "refused.jsonl";
   const FileDescriptor file = open_to_append(path);
-  const std::string text = json{{"lease", found->lease},
-                                {"reason", reason},
-                                {"message", json::parse(found->message, nullptr, false)}}
-                               .dump(-1, ' ', false, json::error_handler_t::replace) +
-                           "\n";
+  json object = json_of(*found);
+  object["reason"] = reason;
+  const std::string text = line_of(object);
   if (!write_all(file.get(), text) || fdatasync(file.get()) != 0) return failure("write", path);
   pending_bytes_ -= found->message.size();
   pending_.erase(found);
@@ -204,7 +215,7 @@ void Spool::shrink() {
 
 Result<void> Spool::rewrite() {
   std::string text;
-  for (const SpooledResult& result : pending_) text += line_of(result);
+  for (const SpooledResult& result : pending_) text += signed_line(result);
   const fs::path fresh = path_.string() + ".new";
   FileDescriptor file(
       ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));

@@ -2,8 +2,8 @@
 // Finished results on disk until the daemon has them: what an evaluation cost hours or money to
 // find must not be lost with a connection, a daemon or this process.  An append-only file, one line
 // per result: the first 16 digits of the SHA-256 of the rest of the line, a blank, and
-// {"lease":"..","message":{..}}.  A line that a crash left torn does not match its digits and is
-// dropped; it was never reported, since reporting follows fdatasync.
+// {"lease":"..","message":{..},"log":".."}.  A line that a crash left torn does not match its
+// digits and is dropped; it was never reported, since reporting follows fdatasync.
 //
 // Acknowledgements are not written down: results that the daemon already has may be read again
 // after a crash, are reported again and answered "duplicate".
@@ -24,8 +24,9 @@
 namespace paretod {
 
 struct SpooledResult {
-  std::string lease;    ///< token
-  std::string message;  ///< of the evaluator protocol, as JSON
+  std::string lease;     ///< token
+  std::string message;   ///< of the evaluator protocol, as JSON
+  std::string log = {};  ///< what the attempt wrote to stderr, its end
 };
 
 class Spool {

@@ -17,12 +17,14 @@ constexpr double first_pause_s = 0.2;
 constexpr double request_timeout_s = 15;
 /// Beyond this, leases that are not given back lapse by themselves.
 constexpr double give_back_timeout_s = 5;
+/// How long the long poll may take to end after it was asked to.
+constexpr double poll_end_s = 2;
 /// Progress need not wait for the next heartbeat that is due anyway.
 constexpr double least_beat_s = 1;
 constexpr double status_line_s = 10;
 constexpr std::size_t most_results = 32;
-/// Fits the usual limit of a request's body.
-constexpr std::size_t most_result_bytes = 48 * 1024;
+/// Of messages: far below what a daemon takes in one request.
+constexpr std::size_t most_result_bytes = 128 * 1024;
 
 std::chrono::steady_clock::duration seconds(double count) {
   return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
@@ -44,6 +46,19 @@ std::string random_key() {
 bool may_pass(const Error& error) {
   return error.kind == ErrorKind::unavailable || error.kind == ErrorKind::exhausted ||
          error.kind == ErrorKind::internal;
+}
+
+/// The end of attempts that cost money and were left in the middle.
+std::vector<EvaluationReply> cut_off(const std::vector<std::uint64_t>& tickets) {
+  std::vector<EvaluationReply> replies;
+  for (const std::uint64_t ticket : tickets) {
+    EvaluationReply reply;
+    reply.ticket = ticket;
+    reply.outcome = Outcome::failure(
+        TrialStatus::unknown, "the worker was stopped while an attempt ran that costs money");
+    replies.push_back(std::move(reply));
+  }
+  return replies;
 }
 
 bool is_measured(const EvaluationReply& reply) {
@@ -69,6 +84,7 @@ Result<void> Worker::run() {
   std::thread leasing([this] { lease_loop(); });
   std::thread beating([this] { beat_loop(); });
   std::thread reporting([this] { report_loop(); });
+  std::thread ending([this] { end_poll(); });
   supervise();
   give_back();
   {
@@ -79,6 +95,7 @@ Result<void> Worker::run() {
   leasing.join();
   beating.join();
   reporting.join();
+  ending.join();
   evaluator_.reset();
   keep(std::exchange(finished_, {}));
   say_(std::to_string(ended_) + " attempts ended");
@@ -194,16 +211,26 @@ void Worker::keep(const std::vector<EvaluationReply>& replies) {
 void Worker::give_back() {
   const std::vector<std::string> leases = held_.running();
   if (leases.empty()) return;
+  std::vector<std::uint64_t> tickets;
+  for (const std::string& lease : leases) {
+    if (const auto ticket = held_.ticket_of(lease)) tickets.push_back(*ticket);
+  }
+  LeaseApi api = connect(give_back_timeout_s, {});
+  if (evaluator_->describe().paid) {
+    // Given back, they would be paid for a second time.
+    keep(cut_off(tickets));
+    std::size_t most = most_results;
+    report(api, most);
+  }
   {
     const std::lock_guard lock(mutex_);
     gave_back_ = true;
   }
-  for (const std::string& lease : leases) {
-    if (const auto ticket = held_.ticket_of(lease)) evaluator_->cancel(*ticket);
-  }
-  LeaseApi api = connect(give_back_timeout_s, {});
-  const auto released = api.release(leases);
-  say_(released ? std::to_string(leases.size()) + " attempts given back"
+  for (const std::uint64_t ticket : tickets) evaluator_->cancel(ticket);
+  const std::vector<std::string> unpaid = held_.running();
+  if (unpaid.empty()) return;
+  const auto released = api.release(unpaid);
+  say_(released ? std::to_string(unpaid.size()) + " attempts given back"
                 : "giving attempts back: " + released.error().message);
 }
 
@@ -223,14 +250,10 @@ void Worker::lease_loop() {
     const auto asked = Clock::now();
     auto grant = lease(poll, request);
     if (stage_ != Stage::working) {
-      // The daemon may have granted what was no longer waited for.
+      // Whether it was granted anything, an answer that was cut off does not tell.
       request.wait_s = 0;
       if (!grant) grant = api.lease(request);
-      std::vector<std::string> leases;
-      for (const Lease& lease : grant ? grant->leases : std::vector<Lease>{}) {
-        leases.push_back(lease.token);
-      }
-      if (!leases.empty()) static_cast<void>(api.release(leases));  // else they lapse
+      release_all(api, grant);
     } else if (!grant) {
       const std::lock_guard lock(mutex_);
       refusal_ = grant.error();
@@ -248,6 +271,32 @@ void Worker::lease_loop() {
     leasing_ = false;
   }
   changed_.notify_all();
+}
+
+void Worker::end_poll() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stage_ != Stage::working; });
+    if (!leasing_) return;
+  }
+  // A worker's new request ends the wait of the one before, whose answer tells what was granted.
+  LeaseApi api = connect(give_back_timeout_s, [this] { return stage_ == Stage::over; });
+  release_all(api, api.lease({.evaluator = options_.evaluator,
+                              .job = options_.job,
+                              .count = 1,
+                              .wait_s = 0,
+                              .ttl_s = options_.ttl_s,
+                              .key = random_key()}));
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, seconds(poll_end_s), [this] { return !leasing_; });
+  cut_poll_ = true;
+}
+
+void Worker::release_all(LeaseApi& api, const Result<LeaseGrant>& grant) {
+  if (!grant || grant->leases.empty()) return;
+  std::vector<std::string> leases;
+  for (const Lease& lease : grant->leases) leases.push_back(lease.token);
+  static_cast<void>(api.release(leases));  // else they lapse
 }
 
 std::size_t Worker::wait_for_free_slots() {

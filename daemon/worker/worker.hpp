@@ -59,7 +59,8 @@ class Worker {
   Result<void> run();
 
   /// Any thread.  Leases no more; what runs may end, and be reported, within the grace period.
-  /// The rest is given back, or waits in the spool.
+  /// The rest is given back (attempts that cost money are reported as unknown), or waits in the
+  /// spool.
   void stop();
   /// Likewise without a grace period.
   void abandon();
@@ -79,6 +80,9 @@ class Worker {
   void give_back();
 
   void lease_loop();
+  /// Ends the long poll once the worker stops.
+  void end_poll();
+  static void release_all(LeaseApi& api, const Result<LeaseGrant>& grant);
   std::size_t wait_for_free_slots();
   Result<LeaseGrant> lease(LeaseApi& api, const LeaseRequest& request);
   void begin(RequestReader& reader, const LeaseGrant& grant);
@@ -109,6 +113,7 @@ class Worker {
   bool abandoned_ = false;
   bool leasing_ = true;
   bool gave_back_ = false;
+  std::atomic<bool> cut_poll_ = false;  ///< it did not end by itself
   std::atomic<bool> away_ = false;
   Clock::time_point grace_end_;
   Clock::time_point idle_since_;

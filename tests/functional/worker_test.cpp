@@ -56,17 +56,17 @@ class WorkerTest : public ::testing::Test {
     ASSERT_TRUE(opened.ok()) << opened.error().text();
     spool_ = std::move(*opened);
   }
-  void start(bool at_once = false) {
+  void start(bool at_once = false, bool paid = false) {
     control_ = std::make_shared<ManualEvaluator::Control>();
     const auto connect = [this](HttpClientOptions http) {
       return cli::DaemonApi(HttpClient(std::move(http)), daemon_.url(), "a-secret");
     };
-    worker_ =
-        std::make_unique<Worker>(options_, std::make_unique<ManualEvaluator>(control_, at_once),
-                                 *spool_, connect, [this](const std::string& line) {
-                                   const std::lock_guard lock(said_mutex_);
-                                   said_ += line + "\n";
-                                 });
+    worker_ = std::make_unique<Worker>(options_,
+                                       std::make_unique<ManualEvaluator>(control_, at_once, paid),
+                                       *spool_, connect, [this](const std::string& line) {
+                                         const std::lock_guard lock(said_mutex_);
+                                         said_ += line + "\n";
+                                       });
     thread_ = std::thread([this] { ended_ = worker_->run(); });
   }
   /// What run() returned.
@@ -292,6 +292,17 @@ TEST_F(WorkerTest, WhatDoesNotEndInTimeIsGivenBack) {
   EXPECT_TRUE(daemon_.lease(2).released);
   EXPECT_EQ(control_->wait_cancelled(2).size(), 2U);
   EXPECT_EQ(spool_->pending_count(), 0U) << "being cut off is no result";
+}
+
+TEST_F(WorkerTest, WhatCostsMoneyIsNotGivenBackOnceItRuns) {
+  options_.grace_s = 0;
+  daemon_.offer(2);
+  start(false, true);
+  control_->wait_requests(2);
+  EXPECT_TRUE(stop().ok());
+  EXPECT_FALSE(daemon_.lease(1).released);
+  EXPECT_EQ(result_of(1).at("kind"), "unknown");
+  EXPECT_EQ(result_of(2).at("kind"), "unknown");
 }
 
 TEST_F(WorkerTest, ASecondStopGivesBackAtOnce) {

@@ -68,6 +68,10 @@ TEST_F(SpoolTest, ResultsSurviveUntilTheyAreAcknowledged) {
   open();
   EXPECT_THAT(leases(), ElementsAre("a", "b"));
   EXPECT_EQ(spool_->pending(1, 1000).at(0).message, R"({"value":"Müller\n"})");
+  ASSERT_TRUE(spool_->add({{"c", "{}", "a warning\n"}}).ok());
+  open();
+  EXPECT_EQ(spool_->pending(9, 1000).at(2).log, "a warning\n");
+  spool_->acknowledge({"c"});
   spool_->acknowledge({"a", "unheard of"});
   EXPECT_THAT(leases(), ElementsAre("b"));
   spool_->acknowledge({"b"});

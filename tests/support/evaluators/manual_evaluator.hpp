@@ -56,12 +56,14 @@ class ManualEvaluator final : public Evaluator {
   };
 
   /// With `at_once`, every attempt ends by itself with its first coordinate as the value.
-  explicit ManualEvaluator(std::shared_ptr<Control> control, bool at_once = false)
-      : control_(std::move(control)), at_once_(at_once) {}
+  explicit ManualEvaluator(std::shared_ptr<Control> control, bool at_once = false,
+                           bool paid = false)
+      : control_(std::move(control)), at_once_(at_once), paid_(paid) {}
 
   [[nodiscard]] EvaluatorDescription describe() const override {
     EvaluatorDescription description;
     description.slots = 4;
+    description.paid = paid_;
     return description;
   }
   [[nodiscard]] Problems check(const EvaluationContext& context) const override {
@@ -95,6 +97,7 @@ class ManualEvaluator final : public Evaluator {
  private:
   const std::shared_ptr<Control> control_;
   const bool at_once_;
+  const bool paid_;
 };
 
 }  // namespace paretod
