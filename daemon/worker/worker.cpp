@@ -235,8 +235,8 @@ void Worker::give_back() {
 }
 
 void Worker::lease_loop() {
-  LeaseApi poll =
-      connect(options_.wait_s + request_timeout_s, [this] { return stage_ != Stage::working; });
+  LeaseApi poll = connect(options_.wait_s + request_timeout_s,
+                          [this] { return cut_poll_ || stage_ == Stage::over; });
   LeaseApi api = connect(request_timeout_s, [this] { return stage_ == Stage::over; });
   RequestReader reader(api, *evaluator_);
   Backoff haste(first_pause_s, options_.longest_pause_s);
