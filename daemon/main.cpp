@@ -1,4 +1,4 @@
-// The one place that wires: the command line gets the two verbs that run inside this process.
+// The one place that wires: the command line gets the verbs that run inside this process.
 
 #include <unistd.h>
 
@@ -13,6 +13,7 @@
 #include "daemon/jobs/offline_replay.hpp"
 #include "daemon/serve.hpp"
 #include "daemon/version.hpp"
+#include "daemon/work.hpp"
 #include "optimizers/registry.hpp"
 
 namespace {
@@ -53,9 +54,11 @@ void make_openmp_wait_passively(char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::string_view(argv[1]) == "serve") make_openmp_wait_passively(argv);
+  const std::string_view verb = argc > 1 ? argv[1] : "";
+  if (verb == "serve" || verb == "worker") make_openmp_wait_passively(argv);
   return paretod::cli_main(argc, argv,
                            {.version = std::string(paretod::build_version()),
                             .serve = paretod::serve,
-                            .replay = replay});
+                            .replay = replay,
+                            .work = paretod::work});
 }

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "daemon/config.hpp"
+#include "daemon/evaluator_setup.hpp"
 #include "daemon/jobs/job_manager.hpp"
 #include "daemon/logger.hpp"
 #include "daemon/rest/api.hpp"
@@ -75,36 +76,16 @@ Result<std::string> read_token(const std::string& file, const std::string& field
 }
 
 Result<std::unique_ptr<Catalog>> make_catalog(const DaemonConfig& config) {
-  EvaluatorEnvironment environment;
-  environment.base_directory = config.base_directory;
-  environment.threads = config.evaluation_threads > 0 ? config.evaluation_threads
-                                                      : std::thread::hardware_concurrency();
-  if (environment.threads == 0) environment.threads = 1;
+  const EvaluatorEnvironment environment = evaluator_environment(config);
   auto evaluators = builtin_evaluators(environment);
-  const std::vector<EvaluatorType> types = evaluator_types();
   Problems problems;
   for (const auto& [name, block] : config.evaluators) {
-    const std::string at = "/evaluators/" + name;
-    const EvaluatorType* type = nullptr;
-    std::string known;
-    for (const EvaluatorType& candidate : types) {
-      if (candidate.name == block.type) type = &candidate;
-      if (!known.empty()) known += ", ";
-      known += candidate.name;
-    }
-    if (type == nullptr) {
-      problems.push_back({at + "/type", "no such type of evaluator; known: " + known});
-      continue;
-    }
-    auto made = type->create(block.fields, environment);
+    auto made = make_evaluator(name, block, environment);
     if (made) {
       evaluators.emplace_back(name, std::move(*made));
-    } else if (made.error().problems.empty()) {
-      problems.push_back({at, made.error().message});
     } else {
-      for (const Problem& p : made.error().problems) {
-        problems.push_back({at + p.pointer, p.message});
-      }
+      const Problems& found = made.error().problems;
+      problems.insert(problems.end(), found.begin(), found.end());
     }
   }
   if (!problems.empty()) return invalid("the evaluators cannot be set up", std::move(problems));

@@ -14,6 +14,9 @@ namespace {
 using cli::Arguments;
 using cli::Console;
 
+/// That a daemon grants one worker .
+constexpr std::size_t most_slots = 256;
+
 /// What an option says, or else its environment variable.
 std::optional<std::string> setting(const Arguments& arguments, const Console& console,
                                    std::string_view option, const char* variable) {
@@ -36,25 +39,36 @@ std::string base_url(std::string url) {
   return url;
 }
 
+struct DaemonAddress {
+  std::string url;
+  std::string token;  ///< empty: none
+};
+
+/// Where the daemon is, by this option or its environment variable.
+Result<DaemonAddress> daemon_address(const Arguments& arguments, const Console& console,
+                                     std::string_view url_option) {
+  const auto given_url = setting(arguments, console, url_option, "PARETOD_URL");
+  DaemonAddress address{base_url(given_url.value_or("http://127.0.0.1:8780")), {}};
+  if (const auto file = setting(arguments, console, "--token-file", "PARETOD_TOKEN_FILE")) {
+    auto token = read_token(*file);
+    if (!token) return token.error();
+    address.token = std::move(*token);
+  }
+  if (address.url.rfind("http://", 0) != 0 && address.url.rfind("https://", 0) != 0) {
+    return invalid("\"" + address.url + "\" is not an http or https URL");
+  }
+  return address;
+}
+
 int client_command(const Arguments& arguments, Console& console, const std::string& version) {
-  const auto given_url = setting(arguments, console, "--url", "PARETOD_URL");
-  const auto token_file = setting(arguments, console, "--token-file", "PARETOD_TOKEN_FILE");
-  std::string token;
-  if (token_file) {
-    auto read = read_token(*token_file);
-    if (!read) return cli::fail_usage(console, read.error().message);
-    token = std::move(*read);
-  }
-  const std::string url = base_url(given_url.value_or("http://127.0.0.1:8780"));
-  if (url.rfind("http://", 0) != 0 && url.rfind("https://", 0) != 0) {
-    return cli::fail_usage(console, "\"" + url + "\" is not an http or https URL");
-  }
+  auto address = daemon_address(arguments, console, "--url");
+  if (!address) return cli::fail_usage(console, address.error().message);
   HttpClientOptions options;
   options.cancelled = cli::Interrupt::pending;
   options.user_agent = "paretod/" + version;
-  cli::DaemonApi api(HttpClient(std::move(options)), url, std::move(token));
+  cli::DaemonApi api(HttpClient(std::move(options)), address->url, std::move(address->token));
   std::string reach;
-  if (arguments.has("--url")) reach += " --url " + url;
+  if (arguments.has("--url")) reach += " --url " + address->url;
   if (const auto file = arguments.text("--token-file")) reach += " --token-file " + *file;
   return cli::run_command({arguments, console, api, reach});
 }
@@ -73,6 +87,32 @@ int serve_command(const Arguments& arguments, Console& console, const LocalComma
   return local.serve(options);
 }
 
+int work_command(const Arguments& arguments, Console& console, const LocalCommands& local) {
+  auto address = daemon_address(arguments, console, "--daemon");
+  if (!address) return cli::fail_usage(console, address.error().message);
+  const auto evaluator = arguments.text("--evaluator");
+  if (!evaluator) {
+    return cli::fail_usage(console, "paretod worker needs --evaluator NAME: what to evaluate");
+  }
+  WorkOptions options;
+  options.url = std::move(address->url);
+  options.token = std::move(address->token);
+  options.evaluator = *evaluator;
+  options.config_file = arguments.text("--config");
+  options.state_dir = arguments.text("--state");
+  options.name = arguments.text("--name");
+  options.job = arguments.text("--job").value_or("");
+  options.slots = arguments.count("--slots");
+  if (options.slots && (*options.slots < 1 || *options.slots > most_slots)) {
+    return cli::fail_usage(console, "--slots takes 1 to " + std::to_string(most_slots));
+  }
+  if (const auto grace = arguments.count("--grace")) options.grace_s = static_cast<double>(*grace);
+  if (const auto idle = arguments.count("--idle-exit")) {
+    options.idle_exit_s = static_cast<double>(*idle);
+  }
+  return local.work(options);
+}
+
 }  // namespace
 
 int run_cli(const std::vector<std::string>& words, const LocalCommands& local, Console& console) {
@@ -89,6 +129,7 @@ int run_cli(const std::vector<std::string>& words, const LocalCommands& local, C
     return cli::exit_ok;
   }
   if (arguments.verb->name == "serve") return serve_command(arguments, console, local);
+  if (arguments.verb->name == "worker") return work_command(arguments, console, local);
   if (arguments.verb->name == "replay") return local.replay(arguments.operand);
   return client_command(arguments, console, local.version);
 }

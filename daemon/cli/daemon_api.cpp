@@ -18,6 +18,7 @@ constexpr int longest_wait_s = 10;
 ErrorKind kind_of(int status) {
   switch (status) {
     case 400:
+    case 413:
     case 422:
       return ErrorKind::invalid;
     case 401:

@@ -9,10 +9,10 @@
 namespace paretod {
 
 struct ServeOptions {
-  std::optional<std::string> config_file;
-  std::optional<std::string> state_dir;
-  std::optional<std::uint16_t> port;
-  std::optional<std::string> redis_url;
+  std::optional<std::string> config_file = {};
+  std::optional<std::string> state_dir = {};
+  std::optional<std::uint16_t> port = {};
+  std::optional<std::string> redis_url = {};
   bool quiet = false;  ///< warnings and errors only
 };
 

@@ -105,11 +105,6 @@ Error system_failure(const char* what) {
 
 }  // namespace
 
-void FileDescriptor::close() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
-}
-
 Result<ChildProcess> ChildProcess::spawn(const ChildCommand& command) {
   auto in = make_pipe();
   auto out = make_pipe();

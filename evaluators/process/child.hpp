@@ -9,28 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "evaluators/process/file_descriptor.hpp"
 #include "evaluators/process/resource_limits.hpp"
 #include "optimizers/core/result.hpp"
 
 namespace paretod {
-
-/// Owns a file descriptor.
-class FileDescriptor {
- public:
-  FileDescriptor() = default;
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~FileDescriptor() { close(); }
-  void close();
-  [[nodiscard]] int get() const { return fd_; }  ///< -1: none; poll() ignores it
-
- private:
-  int fd_ = -1;
-};
 
 struct ChildCommand {
   /// The program and its arguments; a program without '/' is looked up on PATH.

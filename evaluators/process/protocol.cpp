@@ -217,12 +217,19 @@ Result<ErrorMessage> read_error(const json& document, std::string id) {
       kind != document.end() && kind->is_string() ? kind->get<std::string>() : "";
   if (kind_text == "infeasible") {
     message.kind = ReplyKind::done;
+    message.status = TrialStatus::infeasible;
+  } else if (kind_text == "unknown") {
+    message.kind = ReplyKind::done;
+    message.status = TrialStatus::unknown;
+  } else if (kind_text == "failed") {
+    message.kind = ReplyKind::done;
   } else if (kind_text == "transient") {
     message.kind = ReplyKind::transient;
   } else if (kind_text == "fatal") {
     message.kind = ReplyKind::fault;
   } else {
-    return invalid("the kind of an error has to be infeasible, transient or fatal");
+    return invalid(
+        "the kind of an error has to be infeasible, transient, fatal, failed or unknown");
   }
   const auto text = document.find("message");
   message.text = text != document.end() && text->is_string()
@@ -385,9 +392,7 @@ EvaluationReply reply_of(const ResultMessage& message, const std::vector<Objecti
 EvaluationReply reply_of(const ErrorMessage& message, double measured_s) {
   EvaluationReply reply;
   reply.kind = message.kind;
-  reply.outcome = Outcome::failure(
-      message.kind == ReplyKind::done ? TrialStatus::infeasible : TrialStatus::failed,
-      message.text);
+  reply.outcome = Outcome::failure(message.status, message.text);
   reply.outcome.cost = message.cost.spend(measured_s);
   return reply;
 }

@@ -19,9 +19,10 @@
 //                                   a plain number stands for {"value": number}; a constraint is
 //                                   satisfied when it is not greater than 0; money is in
 //                                   millionths of the currency
-//   <- {"type":"error","id":"job:17:1","kind":"infeasible|transient|fatal","message":"..",
-//       "cost":{..}}                infeasible is a result; transient is retried; a second fatal
-//                                   ends the trial
+//   <- {"type":"error","id":"job:17:1","kind":"infeasible|transient|fatal|failed|unknown",
+//       "message":"..","cost":{..}} infeasible is a result; transient is retried; a second fatal
+//                                   ends the trial; failed ends it at once; unknown too: something
+//                                   was paid for, and nobody knows what came of it
 //   -> {"type":"cancel","id":"job:17:1"}
 //
 // Of hello only paretod and type are required.  Unknown fields of hello are refused, those of
@@ -76,7 +77,8 @@ struct ResultMessage {
 
 struct ErrorMessage {
   std::string id;
-  ReplyKind kind = ReplyKind::fault;  ///< done: infeasible
+  ReplyKind kind = ReplyKind::fault;
+  TrialStatus status = TrialStatus::failed;  ///< infeasible or unknown: with `done` only
   std::string text;
   ReportedCost cost;
 };

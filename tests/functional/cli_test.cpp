@@ -136,7 +136,7 @@ class CliTest : public ::testing::Test {
   std::string out_;
   std::string err_;
   LocalCommands local_{"0.1.0", [](const ServeOptions&) { return 0; },
-                       [](const std::string&) { return 0; }};
+                       [](const std::string&) { return 0; }, [](const WorkOptions&) { return 0; }};
 
  private:
   FakeReply answer(const FakeRequest& request) {
@@ -158,7 +158,7 @@ TEST_F(CliTest, VersionAndHelpNeedNoDaemon) {
   EXPECT_EQ(out_, "paretod 0.1.0\n");
   EXPECT_EQ(run({"--help"}), 0);
   EXPECT_NE(out_.find("submit FILE"), std::string::npos);
-  EXPECT_EQ(out_.find("worker"), std::string::npos);
+  EXPECT_NE(out_.find("worker"), std::string::npos);
   EXPECT_EQ(run({"watch", "--help"}), 0);
   EXPECT_TRUE(asked().empty());
 }
@@ -202,6 +202,31 @@ TEST_F(CliTest, ServeGetsItsOptions) {
   EXPECT_EQ(run({"serve"}), 7);
   EXPECT_EQ(got.port, std::nullopt);
   EXPECT_EQ(run({"serve", "--port", "65536"}), 2);
+}
+
+TEST_F(CliTest, WorkerGetsItsOptions) {
+  WorkOptions got;
+  local_.work = [&got](const WorkOptions& options) {
+    got = options;
+    return 5;
+  };
+  EXPECT_EQ(run({"worker", "--evaluator", "digits", "--daemon", "search:1/", "--slots", "3",
+                 "--state", "/s", "--grace", "0", "--idle-exit", "60", "--job", "j"}),
+            5);
+  EXPECT_EQ(got.url, "http://search:1");
+  EXPECT_EQ(got.evaluator, "digits");
+  EXPECT_EQ(got.slots, 3U);
+  EXPECT_EQ(got.state_dir, "/s");
+  EXPECT_EQ(got.grace_s, 0);
+  EXPECT_EQ(got.idle_exit_s, 60);
+  EXPECT_EQ(got.job, "j");
+  EXPECT_EQ(got.name, std::nullopt);
+  EXPECT_EQ(run({"worker", "--evaluator", "digits"}), 5);
+  EXPECT_EQ(got.grace_s, 30);
+  EXPECT_EQ(got.idle_exit_s, std::nullopt);
+  EXPECT_EQ(run({"worker"}), 2);
+  EXPECT_NE(err_.find("needs --evaluator NAME"), std::string::npos);
+  EXPECT_EQ(run({"worker", "--evaluator", "digits", "--slots", "0"}), 2);
 }
 
 TEST_F(CliTest, ReplayGetsItsFile) {
