@@ -82,8 +82,8 @@ void LeaseDesk::lease(LeaseWanted wanted, const std::string& request,
     }
   }
   if (abandoned != 0) dispatcher_.give_up(abandoned);
-  const std::uint64_t wait = dispatcher_.lease(
-      std::move(wanted), [this, asked](std::vector<EvaluationRequest> requests) {
+  const std::uint64_t wait =
+      dispatcher_.lease(std::move(wanted), [this, asked](std::vector<EvaluationRequest> requests) {
         auto leases = std::make_shared<std::vector<Lease>>();
         for (EvaluationRequest& one : requests) {
           const auto job = find_job_(one.context->job);

@@ -43,8 +43,8 @@ std::optional<HttpResponse> refusal(const Problems& problems) {
 std::string read_name(ObjectReader& reader, const char* name) {
   std::string text = reader.string(name).value_or("");
   if (text.size() > longest_name || text != printable_text(text, longest_name)) {
-    reader.refuse(name, "must be printable text of at most " + std::to_string(longest_name) +
-                            " bytes");
+    reader.refuse(name,
+                  "must be printable text of at most " + std::to_string(longest_name) + " bytes");
   }
   return text;
 }
@@ -63,13 +63,14 @@ double read_seconds(ObjectReader& reader, const char* name, double fallback, dou
 std::string lease_text(const Lease& lease, const EvaluatorDescription& declared) {
   std::string message = evaluate_line(lease.request, declared);
   message.pop_back();  // the end of the line
-  return "{\"lease\":" + json(lease.name).dump() + ",\"job\":" + json(lease.request.context->job).dump() +
+  return "{\"lease\":" + json(lease.name).dump() +
+         ",\"job\":" + json(lease.request.context->job).dump() +
          ",\"trial\":" + std::to_string(lease.request.trial) +
          ",\"attempt\":" + std::to_string(lease.request.attempt) + ",\"request\":" + message + "}";
 }
 
-HttpResponse leases_response(const std::vector<Lease>& leases,
-                             const EvaluatorDescription& declared, double ttl_s) {
+HttpResponse leases_response(const std::vector<Lease>& leases, const EvaluatorDescription& declared,
+                             double ttl_s) {
   std::string body = "{\"leases\":[";
   for (const Lease& lease : leases) {
     if (body.back() != '[') body += ',';
@@ -108,11 +109,15 @@ HttpResponse lease(JobManager& manager, const Call& call) {
     reader.refuse("count", "must be 1 to " + std::to_string(most_leases));
   }
   wanted.patience = milliseconds(read_seconds(reader, "wait_s", 0, longest_wait_s));
-  wanted.ttl = milliseconds(read_seconds(reader, "ttl_s", 0, longest_ttl_s));
+  // A worker says that it is alive as often as the daemon wants.
+  const auto usual = manager.lease_desk().ttl();
+  const auto ttl = milliseconds(read_seconds(reader, "ttl_s", 0, longest_ttl_s));
+  wanted.ttl = ttl.count() > 0 ? std::min(ttl, usual) : usual;
   const auto* evaluator = manager.catalog().evaluator(wanted.evaluator);
   if (problems.empty() && wanted.worker.empty()) reader.refuse("worker", "must not be empty");
   if (problems.empty() && evaluator == nullptr) {
-    reader.refuse("evaluator", "no evaluator of this daemon is called \"" + wanted.evaluator + "\"");
+    reader.refuse("evaluator",
+                  "no evaluator of this daemon is called \"" + wanted.evaluator + "\"");
   } else if (problems.empty() && !evaluator->description.leased) {
     reader.refuse("evaluator", "evaluator \"" + wanted.evaluator +
                                    "\" runs within this daemon; workers serve those of type "
@@ -199,8 +204,8 @@ std::vector<std::pair<std::string, EvaluationReply>> read_messages(const LeaseDe
     if (!read) {
       problems.push_back({at + "/message", read.error().message});
     } else if (std::holds_alternative<ProgressMessage>(*read) != progress) {
-      problems.push_back({at + "/message/type", progress ? "must be \"progress\""
-                                                         : "must be \"result\" or \"error\""});
+      problems.push_back({at + "/message/type",
+                          progress ? "must be \"progress\"" : "must be \"result\" or \"error\""});
     } else if (job) {
       const auto& objectives = job->context()->objectives;
       if (const auto* result = std::get_if<ResultMessage>(&*read)) {
@@ -258,20 +263,19 @@ HttpResponse results(JobManager& manager, const Call& call) {
   }
   HttpResponse response;
   response.deferred = std::make_shared<DeferredResponse>();
-  desk.finish(std::move(replies),
-              [later = response.deferred, leases = std::move(leases)](const auto& statuses) {
-                if (!statuses) {
-                  return later->set(problem_response(problem_types::unavailable,
-                                                     "The log cannot be written now; keep the "
-                                                     "results and bring them again."));
-                }
-                json answer{{"results", json::array()}};
-                for (std::size_t i = 0; i < leases.size(); ++i) {
-                  answer["results"].push_back(
-                      {{"lease", leases[i]}, {"status", name_of((*statuses)[i])}});
-                }
-                later->set(json_response(200, to_text(answer)));
-              });
+  desk.finish(std::move(replies), [later = response.deferred,
+                                   leases = std::move(leases)](const auto& statuses) {
+    if (!statuses) {
+      return later->set(problem_response(problem_types::unavailable,
+                                         "The log cannot be written now; keep the "
+                                         "results and bring them again."));
+    }
+    json answer{{"results", json::array()}};
+    for (std::size_t i = 0; i < leases.size(); ++i) {
+      answer["results"].push_back({{"lease", leases[i]}, {"status", name_of((*statuses)[i])}});
+    }
+    later->set(json_response(200, to_text(answer)));
+  });
   return response;
 }
 
@@ -306,18 +310,17 @@ std::vector<Operation> lease_operations(JobManager& manager) {
                                     HttpResponse (*handler)(JobManager&, const Call&)) {
     const bool of_job = pattern.find("{job}") != std::string::npos;
     const bool is_ask = name == "askJob";
-    Operation made{.method = "POST",
-                   .pattern = std::move(pattern),
-                   .name = std::move(name),
-                   .summary = std::move(summary),
-                   .body_schema = std::move(body),
-                   .body_required = !is_ask,
-                   .body_limit = body_limit,
-                   .answers = {std::move(answer), problem_answer(400, "The body is not JSON."),
-                               problem_answer(422, "A field of the body is not valid.")},
-                   .handler = [&manager, handler](const Call& call) {
-                     return handler(manager, call);
-                   }};
+    Operation made{
+        .method = "POST",
+        .pattern = std::move(pattern),
+        .name = std::move(name),
+        .summary = std::move(summary),
+        .body_schema = std::move(body),
+        .body_required = !is_ask,
+        .body_limit = body_limit,
+        .answers = {std::move(answer), problem_answer(400, "The body is not JSON."),
+                    problem_answer(422, "A field of the body is not valid.")},
+        .handler = [&manager, handler](const Call& call) { return handler(manager, call); }};
     if (of_job) made.answers.push_back(problem_answer(404, "There is no such job."));
     if (is_ask) made.answers.push_back(problem_answer(409, "Nobody can be asked about this job."));
     return made;

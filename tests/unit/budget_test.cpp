@@ -246,8 +246,7 @@ TEST(Budget, RefusesWhatItCannotKeep) {
   const auto catalog =
       test_catalog(std::make_unique<FunctionEvaluator>(two_valleys, paid_evaluator(1)));
   const auto problem = [&](const std::string& budget) {
-    const auto spec =
-        job_spec_from_json(nlohmann::json::parse(job_text(budget, 1)), *catalog);
+    const auto spec = job_spec_from_json(nlohmann::json::parse(job_text(budget, 1)), *catalog);
     if (spec) return std::string("none");
     return spec.error().problems[0].pointer + ": " + spec.error().problems[0].message;
   };
@@ -259,8 +258,8 @@ TEST(Budget, RefusesWhatItCannotKeep) {
   EXPECT_THAT(problem(R"({"money":"1 USD","worst_case":{"money":"1 EUR"}})"),
               HasSubstr("/budget/worst_case/money"));
   const auto free = test_catalog(std::make_unique<FunctionEvaluator>(two_valleys, 1));
-  const auto spec = job_spec_from_json(
-      nlohmann::json::parse(job_text(R"({"tokens":5000})", 1)), *free);
+  const auto spec =
+      job_spec_from_json(nlohmann::json::parse(job_text(R"({"tokens":5000})", 1)), *free);
   ASSERT_FALSE(spec.ok());
   EXPECT_EQ(spec.error().problems[0].pointer, "/budget/tokens");
   EXPECT_THAT(spec.error().problems[0].message, HasSubstr("worst_case"));

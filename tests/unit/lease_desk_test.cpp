@@ -63,7 +63,8 @@ struct World {
                   .count = count,
                   .patience = patience,
                   .ttl = ttl},
-                 request, [promise](const LeaseDesk::Leases& leases) { promise->set_value(*leases); });
+                 request,
+                 [promise](const LeaseDesk::Leases& leases) { promise->set_value(*leases); });
     return promise->get_future();
   }
   std::vector<Lease> lease(const std::string& worker, std::size_t count,
@@ -294,12 +295,9 @@ TEST(LeaseDesk, OnlyOneJobsWorkOnRequest) {
   const auto first = world.create(job_text(5, 5));
   const auto second = world.create(job_text(5, 5));
   std::promise<std::vector<Lease>> promise;
-  world.desk().lease({.worker = "w",
-                      .evaluator = "external",
-                      .job = second->id(),
-                      .count = 3,
-                      .patience = 1h},
-                     "", [&](const LeaseDesk::Leases& leases) { promise.set_value(*leases); });
+  world.desk().lease(
+      {.worker = "w", .evaluator = "external", .job = second->id(), .count = 3, .patience = 1h}, "",
+      [&](const LeaseDesk::Leases& leases) { promise.set_value(*leases); });
   for (const Lease& lease : promise.get_future().get()) {
     EXPECT_EQ(lease.request.context->job, second->id());
   }
