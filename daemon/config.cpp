@@ -51,6 +51,10 @@ void read_listen(const json& value, DaemonConfig& config, Problems& problems) {
     config.port = static_cast<std::uint16_t>(*port);
   }
   config.token_file = reader.string("token_file").value_or("");
+  config.worker_token_file = reader.string("worker_token_file").value_or("");
+  if (!config.worker_token_file.empty() && config.token_file.empty()) {
+    reader.refuse("worker_token_file", "needs a token_file too: without one, nobody needs a token");
+  }
   config.host_names = reader.strings("host_names").value_or(std::vector<std::string>{});
   if (const auto threads = reader.count("threads")) {
     if (*threads < 1 || *threads > 64) reader.refuse("threads", "must be 1 to 64");
@@ -102,6 +106,10 @@ void read_limits(const json& value, DaemonConfig& config, Problems& problems) {
   if (config.max_active_jobs < 1) reader.refuse("active_jobs", "must be at least 1");
   config.drain_seconds = reader.number("drain_s").value_or(config.drain_seconds);
   if (config.drain_seconds < 0) reader.refuse("drain_s", "must not be negative");
+  config.lease_ttl_seconds = reader.number("lease_ttl_s").value_or(config.lease_ttl_seconds);
+  if (!(config.lease_ttl_seconds >= 1 && config.lease_ttl_seconds <= 3600)) {
+    reader.refuse("lease_ttl_s", "must be 1 to 3600 seconds");
+  }
   config.evaluation_threads = reader.count("evaluation_threads").value_or(0);
   config.rate.per_second = reader.number("requests_per_s").value_or(config.rate.per_second);
   if (config.rate.per_second < 0) reader.refuse("requests_per_s", "must not be negative");
@@ -141,6 +149,7 @@ Result<DaemonConfig> parse_config(const std::string& text, const std::string& ba
   if (const json* log = reader.find("log")) read_log(*log, config, problems);
   reader.refuse_others();
   config.token_file = resolved(base_directory, config.token_file);
+  config.worker_token_file = resolved(base_directory, config.worker_token_file);
   if (!is_loopback(config.address) && config.token_file.empty()) {
     problems.push_back(
         {"/listen/token_file", "is required to listen on " + config.address +

@@ -22,8 +22,9 @@ struct EvaluatorConfig {
 
 struct DaemonConfig {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 8780;  ///< 0 picks a free one
-  std::string token_file;     ///< required for any address but loopback
+  std::uint16_t port = 8780;      ///< 0 picks a free one
+  std::string token_file;         ///< required for any address but loopback
+  std::string worker_token_file;  ///< of a token that is good for workers only
   std::vector<std::string> host_names;
   int http_threads = 2;
 
@@ -38,7 +39,8 @@ struct DaemonConfig {
   std::size_t max_active_jobs = 64;
   std::size_t max_stored_jobs = 10'000;
   double drain_seconds = 60;
-  RateLimit rate;  ///< per client; holds where a token is needed
+  double lease_ttl_seconds = 30;  ///< a worker that is silent for so long has lost its attempts
+  RateLimit rate;                 ///< per client; holds where a token is needed
 
   std::string log_level = "info";
   std::string log_format = "auto";  ///< json, text, or text on a terminal and json elsewhere

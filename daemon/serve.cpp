@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -63,13 +65,13 @@ Logger make_logger(const DaemonConfig& config) {
   return {level, text ? Logger::Format::text : Logger::Format::json};
 }
 
-Result<std::string> read_token(const std::string& file) {
+Result<std::string> read_token(const std::string& file, const std::string& field) {
   std::string token;
   if (!file.empty()) std::getline(std::ifstream(file), token);
   // No client could send what an editor leaves at the end of a line.
   token.erase(token.find_last_not_of(" \t\r") + 1);
   if (file.empty() || token.size() >= 16) return token;
-  return invalid("/listen/token_file: " + file +
+  return invalid(field + ": " + file +
                  " must hold a token of at least 16 characters on its first line");
 }
 
@@ -122,8 +124,10 @@ void raise_descriptor_limit() {
 
 int run(const DaemonConfig& config, StopSignal& stop) {
   Logger logger = make_logger(config);
-  auto token = read_token(config.token_file);
+  auto token = read_token(config.token_file, "/listen/token_file");
   if (!token) return complain(token.error());
+  auto worker_token = read_token(config.worker_token_file, "/listen/worker_token_file");
+  if (!worker_token) return complain(worker_token.error());
   auto catalog = make_catalog(config);
   if (!catalog) return complain(catalog.error());
   auto store = open_store(config, logger);
@@ -133,6 +137,8 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   JobManager manager(*store->backend, **catalog,
                      {.max_active_jobs = config.max_active_jobs,
                       .max_stored_jobs = config.max_stored_jobs,
+                      .dispatcher = {.lease_ttl = std::chrono::milliseconds(
+                                         std::llround(config.lease_ttl_seconds * 1000))},
                       .build = std::string(build_version()),
                       .on_lifecycle = [&logger](const std::string& job, std::string_view what,
                                                 const std::string& detail) {
@@ -142,6 +148,7 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   HttpServer* serving = nullptr;
   ApiOptions api_options;
   api_options.token = *token;
+  api_options.worker_token = *worker_token;
   api_options.rate = config.rate;
   api_options.system.build = std::string(build_version());
   api_options.system.http_counters = [&serving] { return serving->counters(); };

@@ -88,6 +88,8 @@ struct EvaluationReply {
   Outcome outcome;
   /// progress: the share that is done, 0 to 1.
   double done = 0;
+  /// False: nobody learnt what it used up, as after a crash; it is billed at its worst case.
+  bool cost_known = true;
   /// Which process or machine worked on it, for people and for EvaluationRequest::avoid.
   std::string worker = {};
   /// What the attempt wrote to stderr, its last 64 KiB; requests that a process works on at once

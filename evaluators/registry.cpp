@@ -5,15 +5,14 @@
 #include "evaluators/http/http_evaluator.hpp"
 #include "evaluators/library/library_evaluator.hpp"
 #include "evaluators/process/process_evaluator.hpp"
+#include "evaluators/workers/workers_evaluator.hpp"
 
 namespace paretod {
 
 std::vector<EvaluatorType> evaluator_types() {
   return {
-      diffusion_evaluator_type(),
-      http_evaluator_type(),
-      library_evaluator_type(),
-      process_evaluator_type(),
+      diffusion_evaluator_type(), http_evaluator_type(),    library_evaluator_type(),
+      process_evaluator_type(),   workers_evaluator_type(),
   };
 }
 
@@ -26,6 +25,7 @@ std::vector<std::pair<std::string, std::unique_ptr<Evaluator>>> builtin_evaluato
     evaluators.emplace_back(
         std::move(name), std::make_unique<TestEvaluator>(std::move(problem), environment.threads));
   }
+  evaluators.emplace_back("external", external_evaluator());
   return evaluators;
 }
 

@@ -180,11 +180,19 @@ int change(const Session& session, const std::string& id) {
   Json body = Json::object();
   const auto trials = session.arguments.count("--trials");
   const auto parallelism = session.arguments.count("--parallelism");
-  if (verb == "extend" && !trials && !parallelism) {
-    return fail_usage(session.console, "paretod extend needs --trials N or --parallelism N");
-  }
+  const auto seconds = session.arguments.count("--evaluation-s");
+  const auto tokens = session.arguments.count("--tokens");
+  const auto money = session.arguments.text("--money");
   if (trials) body["budget"]["trials"] = *trials;
+  if (seconds) body["budget"]["evaluation_s"] = *seconds;
+  if (tokens) body["budget"]["tokens"] = *tokens;
+  if (money) body["budget"]["money"] = *money;
   if (parallelism) body["parallelism"] = *parallelism;
+  if (verb == "extend" && body.empty()) {
+    return fail_usage(session.console,
+                      "paretod extend needs --trials, --parallelism, --evaluation-s, --tokens or "
+                      "--money");
+  }
   const auto reply = session.api.post(job_path(id, ":" + verb), body.dump());
   if (!reply) return fail(session.console, reply.error());
   if (session.json()) {

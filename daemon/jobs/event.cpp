@@ -195,7 +195,9 @@ json fields(const CreatedEvent& created) {
   return j;
 }
 json fields(const PausedEvent& paused) {
-  return {{"why", paused.reason}};
+  json j = {{"why", paused.reason}};
+  if (paused.cause != PauseCause::request) j["cause"] = name_of(paused.cause);
+  return j;
 }
 json fields(const ResumedEvent&) {
   return json::object();
@@ -205,7 +207,33 @@ json fields(const ExtendedEvent& extended) {
   if (extended.trials) j["trials"] = *extended.trials;
   if (extended.wall_s) j["wall_s"] = *extended.wall_s;
   if (extended.parallelism) j["parallelism"] = *extended.parallelism;
+  if (extended.evaluation_s) j["evaluation_s"] = *extended.evaluation_s;
+  if (extended.tokens) j["tokens"] = *extended.tokens;
+  if (extended.money_micros) j["money_micros"] = *extended.money_micros;
   return j;
+}
+void put_spend(json& j, const Spend& spend) {
+  if (spend.seconds > 0) j["s"] = spend.seconds;
+  if (spend.tokens > 0) j["k"] = spend.tokens;
+  if (spend.money_micros > 0) j["c"] = spend.money_micros;
+}
+json fields(const StartedEvent& started) {
+  json j = {{"n", started.number}, {"a", started.attempt}};
+  if (!started.worker.empty()) j["w"] = started.worker;
+  put_spend(j, started.hold);
+  return j;
+}
+json fields(const EndedEvent& ended) {
+  json j = {{"n", ended.number},
+            {"a", ended.attempt},
+            {"end", name_of(ended.end)},
+            {"why", ended.reason}};
+  if (!ended.worker.empty()) j["w"] = ended.worker;
+  put_spend(j, ended.cost);
+  return j;
+}
+json fields(const BudgetEvent& budget) {
+  return {{"of", name_of(budget.resource)}, {"percent", budget.percent}};
 }
 json fields(const FinishedEvent& finished) {
   return {{"status", name_of(finished.status)},
@@ -333,7 +361,49 @@ ExtendedEvent extended_from(const json& j) {
   if (j.contains("trials")) extended.trials = j["trials"].get<std::uint64_t>();
   if (j.contains("wall_s")) extended.wall_s = j["wall_s"].get<double>();
   if (j.contains("parallelism")) extended.parallelism = j["parallelism"].get<std::size_t>();
+  if (j.contains("evaluation_s")) extended.evaluation_s = j["evaluation_s"].get<double>();
+  if (j.contains("tokens")) extended.tokens = j["tokens"].get<std::uint64_t>();
+  if (j.contains("money_micros")) extended.money_micros = j["money_micros"].get<std::int64_t>();
   return extended;
+}
+
+template <class Enum>
+Enum named(const std::string& name, std::initializer_list<Enum> values) {
+  for (const Enum value : values) {
+    if (name_of(value) == name) return value;
+  }
+  throw std::invalid_argument("unknown word \"" + name + "\"");
+}
+
+PausedEvent paused_from(const json& j) {
+  return {j.value("why", std::string()),
+          named(j.value("cause", std::string("request")),
+                {PauseCause::request, PauseCause::failures, PauseCause::budget})};
+}
+
+Spend spend_from(const json& j) {
+  return {j.value("s", 0.0), j.value("k", std::uint64_t{0}), j.value("c", std::int64_t{0})};
+}
+
+StartedEvent started_from(const json& j) {
+  return {j.at("n").get<TrialNumber>(), j.at("a").get<std::uint32_t>(), j.value("w", std::string()),
+          spend_from(j)};
+}
+
+EndedEvent ended_from(const json& j) {
+  return {j.at("n").get<TrialNumber>(),
+          j.at("a").get<std::uint32_t>(),
+          named(j.at("end").get<std::string>(),
+                {AttemptEnd::transient, AttemptEnd::fault, AttemptEnd::lost, AttemptEnd::released}),
+          j.value("w", std::string()),
+          j.value("why", std::string()),
+          spend_from(j)};
+}
+
+BudgetEvent budget_from(const json& j) {
+  return {
+      named(j.at("of").get<std::string>(), {Resource::seconds, Resource::tokens, Resource::money}),
+      j.at("percent").get<int>()};
 }
 
 FinishedEvent finished_from(const json& j) {
@@ -367,7 +437,10 @@ Result<EventBody> body_from(const json& j) {
     }
     return EventBody(std::move(created));
   }
-  if (kind == "paused") return EventBody(PausedEvent{j.value("why", std::string())});
+  if (kind == "started") return EventBody(started_from(j));
+  if (kind == "ended") return EventBody(ended_from(j));
+  if (kind == "budget") return EventBody(budget_from(j));
+  if (kind == "paused") return EventBody(paused_from(j));
   if (kind == "resumed") return EventBody(ResumedEvent{});
   if (kind == "extended") return EventBody(extended_from(j));
   if (kind == "finished") return EventBody(finished_from(j));
@@ -389,9 +462,20 @@ std::string_view name_of(JobStatus status) {
   return names[static_cast<std::size_t>(status)];
 }
 
+std::string_view name_of(PauseCause cause) {
+  constexpr std::string_view names[] = {"request", "failures", "budget"};
+  return names[static_cast<std::size_t>(cause)];
+}
+
+std::string_view name_of(AttemptEnd end) {
+  constexpr std::string_view names[] = {"transient", "fault", "lost", "released", "surplus"};
+  return names[static_cast<std::size_t>(end)];
+}
+
 std::string_view name_of(const EventBody& body) {
-  constexpr std::string_view names[] = {"owner",  "created", "asked",    "told",
-                                        "paused", "resumed", "extended", "finished"};
+  constexpr std::string_view names[] = {"owner",   "created", "asked",    "told",
+                                        "paused",  "resumed", "extended", "finished",
+                                        "started", "ended",   "budget"};
   return names[body.index()];
 }
 

@@ -9,7 +9,9 @@
 #include <string_view>
 #include <variant>
 
+#include "daemon/jobs/attempt.hpp"
 #include "daemon/jobs/job_spec.hpp"
+#include "daemon/jobs/ledger.hpp"
 #include "daemon/store/log_backend.hpp"
 #include "optimizers/core/optimizer.hpp"
 #include "optimizers/core/trial.hpp"
@@ -46,8 +48,12 @@ struct ToldEvent {
   TrialNumber number = 0;
   Outcome outcome;
 };
+/// Why a job waits.
+enum class PauseCause { request, failures, budget };
+std::string_view name_of(PauseCause cause);
 struct PausedEvent {
   std::string reason;
+  PauseCause cause = PauseCause::request;
 };
 struct ResumedEvent {};
 /// New limits, each replacing the old one where present.
@@ -56,6 +62,30 @@ struct ExtendedEvent {
   std::optional<double> wall_s;
   std::optional<std::size_t> parallelism;
   std::string reason;
+  std::optional<double> evaluation_s = {};
+  std::optional<std::uint64_t> tokens = {};
+  std::optional<std::int64_t> money_micros = {};
+};
+/// An attempt that may cost money or leaves this machine: durable before it begins.
+struct StartedEvent {
+  TrialNumber number = 0;
+  std::uint32_t attempt = 1;
+  std::string worker;  ///< empty: the daemon's own
+  Spend hold;          ///< what it may use up at most
+};
+/// An attempt that did not end its trial.
+struct EndedEvent {
+  TrialNumber number = 0;
+  std::uint32_t attempt = 1;
+  AttemptEnd end = AttemptEnd::transient;
+  std::string worker;
+  std::string reason;
+  Spend cost;
+};
+/// So much of a resource's cap is used up.
+struct BudgetEvent {
+  Resource resource = Resource::seconds;
+  int percent = 0;  ///< 80 or 100
 };
 /// Last of a log.
 struct FinishedEvent {
@@ -64,8 +94,9 @@ struct FinishedEvent {
   Report report;
 };
 
-using EventBody = std::variant<OwnerEvent, CreatedEvent, AskedEvent, ToldEvent, PausedEvent,
-                               ResumedEvent, ExtendedEvent, FinishedEvent>;
+using EventBody =
+    std::variant<OwnerEvent, CreatedEvent, AskedEvent, ToldEvent, PausedEvent, ResumedEvent,
+                 ExtendedEvent, FinishedEvent, StartedEvent, EndedEvent, BudgetEvent>;
 
 struct Event {
   std::int64_t time_ms = 0;  ///< since the Unix epoch; for people, never read by a search

@@ -51,7 +51,19 @@ Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
 }  // namespace
 
 Job::Job(std::string id, JobState state, const Catalog& catalog, Dispatcher& dispatcher)
-    : id_(std::move(id)), catalog_(catalog), dispatcher_(dispatcher), state_(std::move(state)) {}
+    : id_(std::move(id)),
+      catalog_(catalog),
+      dispatcher_(dispatcher),
+      state_(std::move(state)),
+      asked_(state_.trials().size()),
+      spent_(state_.spent()),
+      context_(std::make_shared<EvaluationContext>(
+          EvaluationContext{id_, state_.spec().space, state_.spec().objectives,
+                            state_.spec().evaluator_params, state_.spec().seed})) {
+  for (const Resource resource : all_resources) {
+    announced_[static_cast<std::size_t>(resource)] = state_.announced(resource);
+  }
+}
 
 // An evaluator's reply or a commit may hold the last reference, on its own thread and after the
 // manager is gone, so nothing of the manager's may be touched here.
@@ -129,20 +141,21 @@ void Job::start_run() {
   if (!has_client_) {
     has_client_ = true;
     client_ = dispatcher_.add_client(
-        {.context = std::make_shared<EvaluationContext>(
-             EvaluationContext{id_, spec.space, spec.objectives, spec.evaluator_params, spec.seed}),
+        {.context = context_,
          .evaluator = spec.evaluator,
          .sink = weak_from_this(),
          .trial_timeout_s = spec.trial_timeout_s,
-         .max_attempts = spec.max_attempts});
+         .max_attempts = spec.max_attempts,
+         .ledger = {state_.budget().caps, state_.budget().worst_case, spent_, state_.held()}});
   }
   const std::size_t parallelism = state_.parallelism();
-  asked_ = std::max<TrialNumber>(asked_, state_.trials().size());
+  const Spend caps = state_.budget().caps;
   stop_requested_ = false;
   recent_failures_.clear();
   run_active_ = true;
   started_ = true;
   lock.unlock();
+  dispatcher_.set_caps(client_, caps);
   dispatcher_.set_parallelism(client_, parallelism);
   thread_ = std::thread([this] { run(); });
 }
@@ -198,29 +211,147 @@ void Job::run() {
   if (settled) settled();
 }
 
+// ---- what the dispatcher tells -----------------------------------------------------------------
+
+bool Job::takes_outcome_of(TrialNumber number) const {
+  const bool told = number <= state_.trials().size() && state_.trials()[number - 1].outcome;
+  return !told && !telling_.contains(number) && number <= asked_;
+}
+
+void Job::append_told(Completion done, bool lazily) {
+  ToldEvent told{done.number, checked(std::move(done.outcome), state_.spec().objectives)};
+  const TrialStatus status = told.outcome.status;
+  recent_failures_.push_back(status == TrialStatus::failed || status == TrialStatus::unknown);
+  if (recent_failures_.size() > failure_window) recent_failures_.pop_front();
+  telling_.insert(done.number);
+  const Spend cost = told.outcome.cost;
+  append({0, std::move(told)}, lazily);
+  account(cost);
+}
+
 void Job::complete(std::vector<Completion> completions) {
   const std::lock_guard lock(mutex_);
   if (ending_ || !trouble_.empty() || is_final(state_.status())) return;
   enforce_wall_budget();
+  std::erase_if(completions, [this](const Completion& done) {
+    if (takes_outcome_of(done.number)) return false;
+    // What it cost counts all the same.
+    const Outcome& outcome = done.outcome;
+    append({0, EndedEvent{done.number, outcome.attempts, AttemptEnd::surplus, "",
+                          "another attempt's result came first", outcome.cost}});
+    account(outcome.cost);
+    return true;
+  });
   for (Completion& done : completions) {
-    ToldEvent told{done.number, checked(std::move(done.outcome), state_.spec().objectives)};
-    recent_failures_.push_back(told.outcome.status == TrialStatus::failed);
-    if (recent_failures_.size() > failure_window) recent_failures_.pop_front();
     // The last one lets the others go with it.
-    append({0, std::move(told)}, /*lazily=*/&done != &completions.back());
+    const bool lazily = &done != &completions.back();
+    append_told(std::move(done), lazily);
   }
   pause_if_failing();
+}
+
+Job::Late Job::complete_late(TrialNumber number, std::uint32_t attempt, Outcome outcome) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (number < 1 || number > asked_) return Late::unknown;
+    if (!takes_outcome_of(number)) return Late::duplicate;
+    if (ending_ || !trouble_.empty() || is_final(state_.status())) return Late::unknown;
+    outcome.attempts = attempt;
+    append_told({number, std::move(outcome)}, /*lazily=*/false);
+    if (!has_client_) return Late::accepted;
+  }
+  // Another attempt may wait or run.
+  dispatcher_.cancel_trial(client_, number);
+  return Late::accepted;
+}
+
+bool Job::is_told(TrialNumber number) const {
+  const std::lock_guard lock(mutex_);
+  return number >= 1 && number <= asked_ && !takes_outcome_of(number);
+}
+
+bool Job::has_open(TrialNumber number, std::uint32_t attempt) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = state_.attempts().find(number);
+  return found != state_.attempts().end() && found->second.open &&
+         found->second.started == attempt && !is_final(state_.status());
+}
+
+void Job::start(std::vector<Start> starts, std::function<void(bool)> durable) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ending_ && trouble_.empty() && log_ && !is_final(state_.status())) {
+      for (Start& start : starts) {
+        append({0, StartedEvent{start.number, start.attempt, std::move(start.worker), start.hold}},
+               /*lazily=*/&start != &starts.back());
+      }
+      when_committed_.emplace_back(appended_, std::move(durable));
+      return;
+    }
+  }
+  durable(false);
+}
+
+void Job::when_durable(std::function<void(bool)> then) {
+  bool durable = false;
+  {
+    const std::lock_guard lock(mutex_);
+    durable = committed_ >= urgent_;
+    if (!durable && trouble_.empty() && log_) {
+      when_committed_.emplace_back(urgent_, std::move(then));
+      return;
+    }
+  }
+  then(durable);
+}
+
+void Job::ended(std::vector<Ended> ended) {
+  const std::lock_guard lock(mutex_);
+  if (ending_ || !trouble_.empty() || is_final(state_.status())) return;
+  for (Ended& end : ended) {
+    append({0, EndedEvent{end.number, end.attempt, end.end, std::move(end.worker),
+                          std::move(end.reason), end.cost}},
+           /*lazily=*/&end != &ended.back());
+    account(end.cost);
+  }
+}
+
+void Job::progress(std::vector<EvaluationReply>, std::vector<TrialNumber>) {}
+
+void Job::out_of_budget(Resource resource) {
+  const std::lock_guard lock(mutex_);
+  append_pause(PauseCause::budget, "the budget's " + std::string(name_of(resource)) +
+                                       " has no room for another evaluation; extend it to go on");
+}
+
+void Job::account(const Spend& cost) {
+  spent_ += cost;
+  for (const Resource resource : all_resources) {
+    const double cap = amount_of(state_.budget().caps, resource);
+    if (cap <= 0) continue;
+    const double spent = amount_of(spent_, resource);
+    const int percent = spent >= cap ? 100 : spent >= 0.8 * cap ? 80 : 0;
+    int& announced = announced_[static_cast<std::size_t>(resource)];
+    if (percent <= announced) continue;
+    announced = percent;
+    append({0, BudgetEvent{resource, percent}});
+  }
+}
+
+void Job::append_pause(PauseCause cause, std::string reason) {
+  if (!run_active_ || pausing_ || stop_requested_) return;
+  pausing_ = true;
+  append({0, PausedEvent{std::move(reason), cause}});
 }
 
 void Job::pause_if_failing() {
   const auto failed = std::count(recent_failures_.begin(), recent_failures_.end(), true);
   const double allowed = state_.spec().max_failure_share * failure_window;
-  if (!run_active_ || pausing_ || stop_requested_ || static_cast<double>(failed) <= allowed) return;
-  pausing_ = true;
-  append({0, PausedEvent{std::to_string(failed) + " of the last " +
-                         std::to_string(recent_failures_.size()) +
-                         " trials failed; look at their reasons (paretod trials JOB), mend the "
-                         "evaluator and resume the job"}});
+  if (static_cast<double>(failed) <= allowed) return;
+  append_pause(PauseCause::failures,
+               std::to_string(failed) + " of the last " + std::to_string(recent_failures_.size()) +
+                   " trials failed; look at their reasons (paretod trials JOB), mend the "
+                   "evaluator and resume the job");
 }
 
 void Job::enforce_wall_budget() {
@@ -250,6 +381,7 @@ void Job::append(Event event, bool lazily) {
   if (lazily) {
     log_->append_lazily(std::move(text));
   } else {
+    urgent_ = appended_;
     log_->append(std::move(text));
   }
 }
@@ -263,12 +395,15 @@ Result<void> Job::append_and_wait(std::unique_lock<std::mutex>& lock, EventBody 
 }
 
 void Job::on_commit(const Result<EventId>& last, std::size_t events) {
+  std::vector<std::function<void(bool)>> due;
   {
     const std::lock_guard lock(mutex_);
     if (!last) {
       trouble_ = last.error().message;
       stop_requested_ = true;
       log_.reset();
+      for (auto& [target, then] : when_committed_) due.push_back(std::move(then));
+      when_committed_.clear();
     } else {
       for (std::size_t i = 0; i < events; ++i) {
         const Event event = std::move(uncommitted_.front());
@@ -278,7 +413,10 @@ void Job::on_commit(const Result<EventId>& last, std::size_t events) {
           trouble_ = applied.error().message;
           stop_requested_ = true;
         }
-        if (const auto* told = std::get_if<ToldEvent>(&event.body)) in_flight_.erase(told->number);
+        if (const auto* told = std::get_if<ToldEvent>(&event.body)) {
+          in_flight_.erase(told->number);
+          telling_.erase(told->number);
+        }
         if (std::holds_alternative<PausedEvent>(event.body)) {
           stop_requested_ = true;
           pausing_ = false;
@@ -286,9 +424,14 @@ void Job::on_commit(const Result<EventId>& last, std::size_t events) {
         for (const auto& [token, follower] : followers_) follower(id, event);
       }
       committed_ += events;
+      while (!when_committed_.empty() && when_committed_.front().first <= committed_) {
+        due.push_back(std::move(when_committed_.front().second));
+        when_committed_.pop_front();
+      }
     }
   }
   changed_.notify_all();
+  for (const auto& then : due) then(last.ok());
 }
 
 // ---- verbs -------------------------------------------------------------------------------------
@@ -342,7 +485,21 @@ Result<void> Job::extend(const ExtendedEvent& limits) {
   const std::lock_guard verbs(verbs_);
   std::unique_lock lock(mutex_);
   if (is_final(state_.status()) || ending_) return not_allowed("extended", state_.status());
-  return append_and_wait(lock, limits);
+  if (auto written = append_and_wait(lock, limits); !written) return written;
+  for (const Resource resource : all_resources) {
+    announced_[static_cast<std::size_t>(resource)] = state_.announced(resource);
+  }
+  account({});
+  const Spend caps = state_.budget().caps;
+  const bool waits_for_budget =
+      state_.status() == JobStatus::paused && state_.pause_cause() == PauseCause::budget;
+  if (waits_for_budget) {
+    if (auto written = append_and_wait(lock, ResumedEvent{}); !written) return written;
+  }
+  lock.unlock();
+  if (has_client_) dispatcher_.set_caps(client_, caps);
+  if (waits_for_budget) start_run();
+  return {};
 }
 
 void Job::wait(const std::function<bool(JobStatus)>& predicate) {

@@ -5,6 +5,7 @@
 // A run is a replay that reaches the end of the log and goes on (DESIGN 1.3).  Pausing and
 // shutting down simply unwind the run: nothing needs saving, the next run replays.
 
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <string>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "daemon/jobs/catalog.hpp"
@@ -79,14 +81,35 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
 
   // --- TrialSink ---
   void complete(std::vector<Completion> completions) override;
+  void start(std::vector<Start> starts, std::function<void(bool)> durable) override;
+  void ended(std::vector<Ended> ended) override;
+  void progress(std::vector<EvaluationReply> replies, std::vector<TrialNumber> numbers) override;
+  void out_of_budget(Resource resource) override;
+
+  // --- for those who answer to leased attempts ---
+  /// The result of an attempt that is no longer open.  It counts if it is the trial's first.
+  enum class Late { accepted, duplicate, unknown };
+  Late complete_late(TrialNumber number, std::uint32_t attempt, Outcome outcome);
+  [[nodiscard]] bool is_told(TrialNumber number) const;
+  /// Whether the log has the attempt open, though nobody may work on it at present.
+  [[nodiscard]] bool has_open(TrialNumber number, std::uint32_t attempt) const;
+  /// Calls `then`, on any thread, once all outcomes so far are durable: true; or can never be:
+  /// false.
+  void when_durable(std::function<void(bool)> then);
+  /// What evaluators are told of this job.
+  [[nodiscard]] std::shared_ptr<const EvaluationContext> context() const { return context_; }
 
  private:
   friend class JournalledEvaluations;
   void start_run();  // verbs_ held
   void stop_run();   // verbs_ held
   void run();
-  void append(Event event, bool lazily = false);  // mutex_ held
-  void enforce_wall_budget();                     // mutex_ held
+  void append(Event event, bool lazily = false);                  // mutex_ held
+  void append_told(Completion done, bool lazily);                 // mutex_ held
+  [[nodiscard]] bool takes_outcome_of(TrialNumber number) const;  // mutex_ held
+  void account(const Spend& cost);                                // mutex_ held
+  void append_pause(PauseCause cause, std::string reason);        // mutex_ held
+  void enforce_wall_budget();                                     // mutex_ held
   /// When more of the last trials failed than the job allows.  mutex_ held.
   void pause_if_failing();
   Result<void> append_and_wait(std::unique_lock<std::mutex>& lock, EventBody body);
@@ -106,6 +129,7 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   std::shared_ptr<GroupCommit::Log> log_;
   std::deque<Event> uncommitted_;
   std::uint64_t appended_ = 0;        // events handed to the log
+  std::uint64_t urgent_ = 0;          // of those, up to the last that does not wait for company
   std::uint64_t committed_ = 0;       // of those, durable and applied
   TrialNumber asked_ = 0;             // highest number handed to the log
   bool ending_ = false;               // the finished event is on its way
@@ -114,6 +138,12 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   std::string trouble_;               // ownership lost, corrupt log, no evaluator
   /// Dispatched and not yet durably told.
   std::unordered_set<TrialNumber> in_flight_;
+  std::unordered_set<TrialNumber> telling_;  ///< outcomes on their way into the log
+  Spend spent_;                              ///< with what is on its way into the log
+  std::array<int, all_resources.size()> announced_{};
+  /// Called when so many events are committed; in that order.
+  std::deque<std::pair<std::uint64_t, std::function<void(bool)>>> when_committed_;
+  const std::shared_ptr<const EvaluationContext> context_;
   double wall_enforced_at_ = 0;  // the wall budget that has already been enforced
   bool has_client_ = false;
   Dispatcher::ClientId client_ = 0;

@@ -64,7 +64,8 @@ JobManager::JobManager(LogBackend& backend, const Catalog& catalog, ManagerOptio
       catalog_(catalog),
       options_(std::move(options)),
       commits_(backend),
-      dispatcher_(catalog),
+      dispatcher_(catalog, options_.dispatcher),
+      lease_desk_(dispatcher_, [this](const std::string& id) { return find(id); }),
       starter_([this](const std::stop_token& stop) {
         std::unique_lock lock(mutex_);
         while (starter_wake_.wait(lock, stop, [this] { return starter_due_; })) {

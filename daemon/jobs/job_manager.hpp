@@ -19,6 +19,7 @@
 #include "daemon/jobs/dispatcher.hpp"
 #include "daemon/jobs/job.hpp"
 #include "daemon/jobs/job_spec.hpp"
+#include "daemon/jobs/lease_desk.hpp"
 #include "daemon/store/group_commit.hpp"
 #include "daemon/store/log_backend.hpp"
 
@@ -27,6 +28,7 @@ namespace paretod {
 struct ManagerOptions {
   std::size_t max_active_jobs = 64;  ///< running at once; more wait as `queued`
   std::size_t max_stored_jobs = 10'000;
+  DispatcherOptions dispatcher = {};
   std::string build = {};  ///< build fingerprint, written to every owner event
   /// Told of what happens to jobs as a whole ("created", "recovered", "paused", "finished", ...)
   /// with a sentence; for the log.  Called on any thread; must be quick and must not call back.
@@ -68,6 +70,8 @@ class JobManager {
 
   [[nodiscard]] const Catalog& catalog() const { return catalog_; }
   [[nodiscard]] LogBackend& backend() { return backend_; }
+  /// Where leased attempts are given out and come back.
+  [[nodiscard]] LeaseDesk& lease_desk() { return lease_desk_; }
   /// Per evaluator: slots, busy, queued.
   [[nodiscard]] std::vector<LaneStatus> lanes() const { return dispatcher_.lanes(); }
 
@@ -91,6 +95,7 @@ class JobManager {
   const ManagerOptions options_;
   GroupCommit commits_;
   Dispatcher dispatcher_;
+  LeaseDesk lease_desk_;
   std::mutex creating_;  // one log at a time; taken before mutex_
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Job>> jobs_;

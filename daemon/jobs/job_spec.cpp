@@ -9,6 +9,7 @@
 #include "adapters/json/params_json.hpp"
 #include "adapters/json/space_json.hpp"
 #include "daemon/jobs/catalog.hpp"
+#include "daemon/jobs/money.hpp"
 
 namespace paretod {
 namespace {
@@ -52,6 +53,32 @@ NamedParams read_named(const json& value, const std::string& at, bool stored, Pr
   return named;
 }
 
+/// The amount; its currency has to be the budget's, if that has one already.
+std::int64_t read_money(ObjectReader& reader, const char* name, std::string& currency) {
+  const auto text = reader.string(name);
+  if (!text) return 0;
+  const auto money = parse_money(*text);
+  if (!money) {
+    reader.refuse(name, money.error().message);
+    return 0;
+  }
+  if (!currency.empty() && money->currency != currency) {
+    reader.refuse(name, "must be in " + currency + ", as the rest of the budget");
+  }
+  currency = money->currency;
+  return money->micros;
+}
+
+/// "evaluation_s" in a budget is "seconds" of one attempt.
+Spend read_spend(ObjectReader& reader, const char* seconds, std::string& currency) {
+  Spend spend;
+  spend.seconds = reader.number(seconds).value_or(0);
+  if (spend.seconds < 0) reader.refuse(seconds, "must not be negative");
+  spend.tokens = reader.count("tokens").value_or(0);
+  spend.money_micros = read_money(reader, "money", currency);
+  return spend;
+}
+
 Budget read_budget(const json& value, Problems& problems) {
   Budget budget;
   ObjectReader reader(value, "/budget", problems);
@@ -64,6 +91,12 @@ Budget read_budget(const json& value, Problems& problems) {
   if (const auto wall = reader.number("wall_s")) {
     budget.wall_s = *wall;
     if (*wall < 0) reader.refuse("wall_s", "must not be negative; 0 is unlimited");
+  }
+  budget.caps = read_spend(reader, "evaluation_s", budget.currency);
+  if (const json* worst = reader.find("worst_case")) {
+    ObjectReader worst_case(*worst, "/budget/worst_case", problems);
+    budget.worst_case = read_spend(worst_case, "seconds", budget.currency);
+    worst_case.refuse_others();
   }
   reader.refuse_others();
   return budget;
@@ -245,6 +278,36 @@ bool same_objectives(const std::vector<Objective>& a, const std::vector<Objectiv
   });
 }
 
+/// What an attempt may use up at most: as the job says, else as the evaluator declares.  A cap on
+/// tokens or money holds only if that is known.
+void complete_budget(const Catalog::NamedEvaluator& evaluator, JobSpec& spec, Problems& problems) {
+  const EvaluatorDescription& declared = evaluator.description;
+  Budget& budget = spec.budget;
+  Spend& worst = budget.worst_case;
+  if (worst.seconds <= 0) worst.seconds = declared.worst_case.seconds;
+  if (worst.seconds <= 0) worst.seconds = spec.trial_timeout_s;
+  if (worst.tokens == 0) worst.tokens = declared.worst_case.tokens;
+  if (worst.money_micros == 0) worst.money_micros = declared.worst_case.money_micros;
+  const std::string unknown = "needs to know what one evaluation may use up at most: evaluator \"" +
+                              evaluator.name +
+                              "\" does not declare it; say it in /budget/worst_case";
+  if (budget.caps.tokens > 0 && worst.tokens == 0) {
+    problems.push_back({"/budget/tokens", unknown});
+  }
+  if (budget.caps.money_micros > 0 && worst.money_micros == 0) {
+    problems.push_back({"/budget/money", unknown});
+  }
+  if (!declared.currency.empty() && budget.caps.money_micros == 0) {
+    problems.push_back({"/budget/money", "is required: evaluator \"" + evaluator.name +
+                                             "\" charges money; for instance \"5.00 " +
+                                             declared.currency + "\""});
+  } else if (!declared.currency.empty() && budget.currency != declared.currency) {
+    problems.push_back({"/budget/money", "must be in " + declared.currency +
+                                             ", which evaluator \"" + evaluator.name +
+                                             "\" charges in"});
+  }
+}
+
 /// What the job leaves out, the evaluator declares.
 void complete_from(const Catalog::NamedEvaluator& evaluator, RawSpec& raw, Problems& problems) {
   JobSpec& spec = raw.spec;
@@ -308,7 +371,10 @@ Result<JobSpec> job_spec_from_json(const json& document, const Catalog& catalog)
     problems.push_back({"/evaluator", "no evaluator is called \"" + spec.evaluator +
                                           "\"; configured: " + known_names(catalog.evaluators())});
   }
-  if (evaluator != nullptr) complete_from(*evaluator, raw, problems);
+  if (evaluator != nullptr) {
+    complete_from(*evaluator, raw, problems);
+    complete_budget(*evaluator, spec, problems);
+  }
   if (problems.empty() && raw.initial != nullptr) {
     spec.initial = read_initial(*raw.initial, spec.space, problems);
   }
@@ -338,6 +404,29 @@ Result<JobSpec> stored_job_spec(const json& document) {
   return std::move(raw.spec);
 }
 
+namespace {
+
+/// What is zero is left out.
+void put_spend(json& document, const char* seconds, const Spend& spend,
+               const std::string& currency) {
+  if (spend.seconds > 0) document[seconds] = spend.seconds;
+  if (spend.tokens > 0) document["tokens"] = spend.tokens;
+  if (spend.money_micros > 0) document["money"] = money_text(spend.money_micros, currency);
+}
+
+json budget_json(const Budget& budget) {
+  json document{{"trials", budget.trials}, {"wall_s", budget.wall_s}};
+  put_spend(document, "evaluation_s", budget.caps, budget.currency);
+  // Without a cap it matters to nobody.
+  if (budget.caps == Spend{}) return document;
+  json worst = json::object();
+  put_spend(worst, "seconds", budget.worst_case, budget.currency);
+  if (!worst.empty()) document["worst_case"] = std::move(worst);
+  return document;
+}
+
+}  // namespace
+
 json to_json(const JobSpec& spec) {
   json document{
       {"name", spec.name},
@@ -348,7 +437,7 @@ json to_json(const JobSpec& spec) {
         {"revision", spec.optimizer_revision},
         {"params", to_json(spec.optimizer_params)}}},
       {"evaluator", {{"name", spec.evaluator}, {"params", to_json(spec.evaluator_params)}}},
-      {"budget", {{"trials", spec.budget.trials}, {"wall_s", spec.budget.wall_s}}},
+      {"budget", budget_json(spec.budget)},
       {"parallelism", spec.parallelism},
       {"seed", spec.seed},
       {"trial_timeout_s", spec.trial_timeout_s},

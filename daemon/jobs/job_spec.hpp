@@ -22,6 +22,12 @@ class Catalog;
 struct Budget {
   std::uint64_t trials = 1000;  ///< candidates asked for, in all; at least 1
   double wall_s = 0;            ///< seconds of running, in all; 0 is unlimited
+  /// What all attempts together may use up; 0 is unlimited.
+  Spend caps = {};
+  /// What one attempt may use up at most, as the evaluator or the job says.
+  Spend worst_case = {};
+  /// Of the money; empty unless there is a cap on it.
+  std::string currency = {};
 };
 
 inline constexpr double default_max_failure_share = 0.2;

@@ -34,6 +34,8 @@ Result<void> JobState::apply(EventId id, const Event& event) {
   if (const auto* told = std::get_if<ToldEvent>(&event.body)) {
     return apply_told(*told, event.time_ms);
   }
+  if (const auto* started = std::get_if<StartedEvent>(&event.body)) return apply_started(*started);
+  if (const auto* ended = std::get_if<EndedEvent>(&event.body)) return apply_ended(*ended);
   if (const auto* created = std::get_if<CreatedEvent>(&event.body)) {
     spec_ = created->spec;
     request_digest_ = created->request_digest;
@@ -48,17 +50,20 @@ Result<void> JobState::apply(EventId id, const Event& event) {
       if (!applied) return applied;
     }
     imported_ = trials_.size();
+    spent_ = {};  // the other job paid for them
   } else if (const auto* paused = std::get_if<PausedEvent>(&event.body)) {
     status_ = JobStatus::paused;
     status_reason_ = paused->reason;
+    pause_cause_ = paused->cause;
   } else if (std::holds_alternative<ResumedEvent>(event.body)) {
     status_ = JobStatus::running;
     status_reason_.clear();
   } else if (const auto* extended = std::get_if<ExtendedEvent>(&event.body)) {
-    budget_.trials = extended->trials.value_or(budget_.trials);
-    budget_.wall_s = extended->wall_s.value_or(budget_.wall_s);
-    parallelism_ = extended->parallelism.value_or(parallelism_);
-    limit_changes_.push_back({told_order_.size(), budget_.trials, parallelism_});
+    apply_limits(*extended);
+  } else if (const auto* budget = std::get_if<BudgetEvent>(&event.body)) {
+    announced_[static_cast<std::size_t>(budget->resource)] = budget->percent;
+  } else if (const auto* owner = std::get_if<OwnerEvent>(&event.body)) {
+    if (nonce_.empty()) nonce_ = owner->nonce;
   } else if (const auto* finished = std::get_if<FinishedEvent>(&event.body)) {
     status_ = finished->status;
     status_reason_ = finished->reason;
@@ -95,10 +100,64 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   record.told_ms = time_ms;
   told_order_.push_back(told.number);
   ++counts_[static_cast<std::size_t>(told.outcome.status)];
-  evaluation_seconds_ += told.outcome.cost.seconds;
+  spent_ += told.outcome.cost;
+  attempts_.erase(told.number);
   const bool ok = told.outcome.status == TrialStatus::ok;
   told_points_.push_back(ok ? measure(told.number, record.candidate, told.outcome) : no_point);
   return {};
+}
+
+bool JobState::is_told(TrialNumber number) const {
+  return trials_[number - 1].outcome.has_value();
+}
+
+Result<void> JobState::apply_started(const StartedEvent& started) {
+  if (started.number < 1 || started.number > trials_.size()) {
+    return out_of_order("trial " + std::to_string(started.number) + " was started but never asked");
+  }
+  // An earlier attempt's late result may have come between.
+  if (is_told(started.number)) return {};
+  AttemptRecord& record = attempts_[started.number];
+  record.started = started.attempt;
+  record.open = true;
+  record.worker = started.worker;
+  record.hold = started.hold;
+  return {};
+}
+
+Result<void> JobState::apply_ended(const EndedEvent& ended) {
+  if (ended.number < 1 || ended.number > trials_.size()) {
+    return out_of_order("an attempt at trial " + std::to_string(ended.number) +
+                        " ended, which was never asked");
+  }
+  spent_ += ended.cost;
+  if (is_told(ended.number)) return {};
+  AttemptRecord& record = attempts_[ended.number];
+  record.started = std::max(record.started, ended.attempt);
+  record.count(ended.end, ended.worker);
+  return {};
+}
+
+void JobState::apply_limits(const ExtendedEvent& limits) {
+  const Spend caps = budget_.caps;
+  budget_.trials = limits.trials.value_or(budget_.trials);
+  budget_.wall_s = limits.wall_s.value_or(budget_.wall_s);
+  budget_.caps.seconds = limits.evaluation_s.value_or(caps.seconds);
+  budget_.caps.tokens = limits.tokens.value_or(caps.tokens);
+  budget_.caps.money_micros = limits.money_micros.value_or(caps.money_micros);
+  for (const Resource resource : all_resources) {
+    if (amount_of(caps, resource) != amount_of(budget_.caps, resource)) {
+      announced_[static_cast<std::size_t>(resource)] = 0;
+    }
+  }
+  parallelism_ = limits.parallelism.value_or(parallelism_);
+  limit_changes_.push_back({told_order_.size(), budget_.trials, parallelism_});
+}
+
+Spend JobState::held() const {
+  Spend held;
+  for (const auto& [number, record] : attempts_) held += record.hold;
+  return held;
 }
 
 SearchProblem JobState::problem() const {

@@ -2,6 +2,7 @@
 // The state of a job: a fold over its log and nothing else.  Every view that people see (front,
 // history, trial list, progress) is derived from it.  Not thread-safe; the Job that owns it locks.
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -73,7 +74,22 @@ class JobState {
   [[nodiscard]] std::uint64_t count(TrialStatus status) const {
     return counts_[static_cast<std::size_t>(status)];
   }
-  [[nodiscard]] double evaluation_seconds() const { return evaluation_seconds_; }
+  [[nodiscard]] PauseCause pause_cause() const { return pause_cause_; }
+
+  /// Of trials that are not told; absent where the log tells of none.
+  [[nodiscard]] const std::unordered_map<TrialNumber, AttemptRecord>& attempts() const {
+    return attempts_;
+  }
+  /// Used up by all attempts that have ended.
+  [[nodiscard]] const Spend& spent() const { return spent_; }
+  /// Set aside for open attempts.
+  [[nodiscard]] Spend held() const;
+  /// The highest share of the resource's present cap that was announced, in per cent; 0, 80, 100.
+  [[nodiscard]] int announced(Resource resource) const {
+    return announced_[static_cast<std::size_t>(resource)];
+  }
+  /// Of the log's first owner: distinguishes this job from any other that had its name.
+  [[nodiscard]] const std::string& nonce() const { return nonce_; }
 
   /// The measured front; member ids index measured().  Brings it up to date if a re-measured
   /// point made that necessary.
@@ -85,6 +101,10 @@ class JobState {
  private:
   Result<void> apply_asked(const AskedEvent& asked, std::int64_t time_ms);
   Result<void> apply_told(const ToldEvent& told, std::int64_t time_ms);
+  Result<void> apply_started(const StartedEvent& started);
+  Result<void> apply_ended(const EndedEvent& ended);
+  void apply_limits(const ExtendedEvent& limits);
+  [[nodiscard]] bool is_told(TrialNumber number) const;
   /// The index of the point.
   std::uint32_t measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome);
   [[nodiscard]] std::vector<double> minimised(const std::vector<double>& values) const;
@@ -107,7 +127,11 @@ class JobState {
   std::vector<std::uint32_t> told_points_;
   std::vector<LimitChange> limit_changes_;
   std::uint64_t counts_[4] = {};
-  double evaluation_seconds_ = 0;
+  std::string nonce_;
+  PauseCause pause_cause_ = PauseCause::request;
+  std::unordered_map<TrialNumber, AttemptRecord> attempts_;
+  Spend spent_;
+  std::array<int, all_resources.size()> announced_{};
   std::vector<MeasuredPoint> measured_;
   std::unordered_multimap<std::uint64_t, std::uint32_t> measured_by_hash_;
   ParetoArchive archive_;

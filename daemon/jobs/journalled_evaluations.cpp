@@ -11,11 +11,7 @@ JournalledEvaluations::JournalledEvaluations(Job& job)
       submitted_(job.with_state([](JobState& state) { return state.imported(); })),
       delivered_(submitted_),
       trials_(search_.initial_trials()),
-      parallelism_(search_.initial_parallelism()) {
-  job_.with_state([this](JobState& state) {
-    asks_durably_ = job_.catalog_.evaluator(state.spec().evaluator)->description.paid;
-  });
-}
+      parallelism_(search_.initial_parallelism()) {}
 
 TrialNumber JournalledEvaluations::submit(const Candidate& candidate) {
   if (remaining() == 0) throw BudgetSpent{};
@@ -33,25 +29,24 @@ void JournalledEvaluations::replay(TrialNumber number, const Candidate& candidat
   if (job_.stop_requested_) throw SearchStopped{};
   search_.check_asked(number, candidate);
   if (!job_.state_.trials()[number - 1].outcome && !job_.in_flight_.contains(number)) {
-    pending_.push_back({number, candidate});
+    const auto attempts = job_.state_.attempts().find(number);
+    pending_.push_back(
+        {number, candidate,
+         attempts == job_.state_.attempts().end() ? AttemptRecord{} : attempts->second});
   }
 }
 
 void JournalledEvaluations::hand_over() {
   if (pending_.empty()) return;
   {
-    std::unique_lock lock(job_.mutex_);
+    const std::lock_guard lock(job_.mutex_);
     if (job_.stop_requested_) throw SearchStopped{};
     for (const WorkItem& item : pending_) {
       if (item.number > recorded_) {
-        job_.append({0, AskedEvent{item.number, item.candidate}}, /*lazily=*/!asks_durably_);
+        // An attempt that may cost money has its start in the log, which is behind this.
+        job_.append({0, AskedEvent{item.number, item.candidate}}, /*lazily=*/true);
       }
       job_.in_flight_.insert(item.number);
-    }
-    if (asks_durably_) {
-      const std::uint64_t target = job_.appended_;
-      job_.changed_.wait(lock, [&] { return job_.committed_ >= target || !job_.trouble_.empty(); });
-      if (!job_.trouble_.empty()) throw SearchStopped{};
     }
   }
   job_.dispatcher_.enqueue(job_.client_, std::move(pending_));

@@ -39,7 +39,6 @@ class JournalledEvaluations final : public Evaluations {
   std::uint64_t delivered_;
   std::uint64_t trials_ = 0;  ///< budget in force at this place of the search
   std::size_t parallelism_ = 1;
-  bool asks_durably_ = false;
   std::vector<WorkItem> pending_;                 ///< submitted, not yet handed to the dispatcher
   std::deque<RecordedSearch::Delivery> fetched_;  ///< told, not yet delivered
 };

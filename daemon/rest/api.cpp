@@ -8,6 +8,7 @@
 #include "daemon/rest/front_view.hpp"
 #include "daemon/rest/jobs_api.hpp"
 #include "daemon/rest/json_text.hpp"
+#include "daemon/rest/leases_api.hpp"
 #include "daemon/rest/openapi.hpp"
 #include "daemon/rest/problem.hpp"
 #include "daemon/rest/results_api.hpp"
@@ -48,9 +49,18 @@ HttpResponse ask_for_token() {
   return response;
 }
 
-/// Asked for by monitors rather than by users.
-bool is_watched(const std::string& path) {
-  return path == "/healthz" || path == "/readyz" || path == "/metrics";
+/// Asked for by monitors and workers rather than by users.
+bool is_unhurried(const std::string& path) {
+  return path == "/healthz" || path == "/readyz" || path == "/metrics" ||
+         path.starts_with("/v1/leases");
+}
+
+/// What the token for workers is good for.
+bool is_for_workers(const HttpRequest& request) {
+  const std::string& path = request.path;
+  if (path.starts_with("/v1/leases")) return true;
+  return request.method == "GET" &&
+         (path == "/readyz" || path.starts_with("/v1/evaluators") || path.starts_with("/v1/jobs/"));
 }
 
 }  // namespace
@@ -65,10 +75,12 @@ struct Api::Parts {
         rate(options.rate),
         now(std::move(options.now)) {
     if (!options.token.empty()) token = sha256(options.token);
+    if (!options.worker_token.empty()) worker_token = sha256(options.worker_token);
   }
 
   std::vector<Operation> all_operations(JobManager& manager, SystemHooks hooks) {
     std::vector<Operation> all = job_operations(manager, feed, hypervolumes);
+    append(all, lease_operations(manager));
     append(all, result_operations(manager, fronts, told));
     append(all, system_operations(manager, feed, std::move(hooks)));
     all.push_back({.method = "GET",
@@ -89,6 +101,7 @@ struct Api::Parts {
   std::string document_text;
   Router router;
   std::optional<Sha256> token;
+  std::optional<Sha256> worker_token;
   RateLimiter rate;
   std::function<RateLimiter::Clock::time_point()> now;
 };
@@ -98,17 +111,29 @@ Api::Api(JobManager& manager, ApiOptions options)
 
 Api::~Api() = default;
 
-bool Api::is_stranger(const HttpRequest& request) const {
-  if (!parts_->token || request.path == "/healthz") return false;
-  const std::string given = bearer_token(request.header("authorization").value_or(""));
-  return !same_digest(sha256(given), *parts_->token);
+Api::Caller Api::caller_of(const HttpRequest& request) const {
+  if (!parts_->token || request.path == "/healthz") return Caller::owner;
+  const Sha256 given = sha256(bearer_token(request.header("authorization").value_or("")));
+  if (same_digest(given, *parts_->token)) return Caller::owner;
+  const bool worker = parts_->worker_token && same_digest(given, *parts_->worker_token);
+  return worker ? Caller::worker : Caller::stranger;
 }
 
-std::optional<HttpResponse> Api::refuse_haste(const HttpRequest& head, bool stranger) const {
+std::optional<HttpResponse> Api::refuse(const HttpRequest& request) const {
+  const Caller caller = caller_of(request);
+  if (caller == Caller::stranger) return ask_for_token();
+  if (caller == Caller::owner || is_for_workers(request)) return std::nullopt;
+  return problem_response(problem_types::denied,
+                          "The token for workers leases attempts and brings results; this needs "
+                          "the owner's token.");
+}
+
+std::optional<HttpResponse> Api::refuse_haste(const HttpRequest& head) const {
   if (!parts_->token) return std::nullopt;
   // Whoever watches over the daemon must see it when it is busiest; a wrong token is counted
   // wherever it is tried.
-  if (!stranger && is_watched(head.path)) return std::nullopt;
+  const bool stranger = caller_of(head) == Caller::stranger;
+  if (!stranger && is_unhurried(head.path)) return std::nullopt;
   // By address and not by the token that was sent, or every guess would be a new client.
   const auto wait = parts_->rate.refuse(stranger ? head.peer : std::string(holders), parts_->now());
   if (!wait) return std::nullopt;
@@ -121,16 +146,15 @@ std::optional<HttpResponse> Api::refuse_haste(const HttpRequest& head, bool stra
 }
 
 HttpResponse Api::handle(const HttpRequest& request) const {
-  if (is_stranger(request)) return ask_for_token();
+  if (auto refused = refuse(request)) return std::move(*refused);
   return parts_->router.handle(request);
 }
 
 BodyDecision Api::before_body(const HttpRequest& head) const {
   const Route* route = parts_->router.find(head.method, head.path);
-  const bool stranger = is_stranger(head);
   BodyDecision decision{route == nullptr ? usual_body_bytes : route->body_limit,
-                        refuse_haste(head, stranger)};
-  if (stranger && !decision.refusal) decision.refusal = ask_for_token();
+                        refuse_haste(head)};
+  if (!decision.refusal) decision.refusal = refuse(head);
   return decision;
 }
 

@@ -22,6 +22,8 @@ struct ApiOptions {
   /// If not empty, every operation but GET /healthz needs it as a bearer token.  Only its digest
   /// is kept.
   std::string token;
+  /// Likewise, but good only for leases and for reading jobs and evaluators.
+  std::string worker_token;
   /// Holds where a token is needed: for its holders together, and for each address that sends
   /// requests without it.  Without a token one user works on this machine, and nobody is limited.
   RateLimit rate;
@@ -51,9 +53,10 @@ class Api {
 
  private:
   struct Parts;
-  [[nodiscard]] bool is_stranger(const HttpRequest& request) const;
-  [[nodiscard]] std::optional<HttpResponse> refuse_haste(const HttpRequest& head,
-                                                         bool stranger) const;
+  enum class Caller { stranger, worker, owner };
+  [[nodiscard]] Caller caller_of(const HttpRequest& request) const;
+  [[nodiscard]] std::optional<HttpResponse> refuse(const HttpRequest& request) const;
+  [[nodiscard]] std::optional<HttpResponse> refuse_haste(const HttpRequest& head) const;
   std::unique_ptr<Parts> parts_;
 };
 

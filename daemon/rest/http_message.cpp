@@ -1,6 +1,7 @@
 #include "daemon/rest/http_message.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace paretod {
 namespace {
@@ -129,6 +130,28 @@ std::string format_event(std::string_view id, std::string_view event, std::strin
   }
   frame += '\n';
   return frame;
+}
+
+void DeferredResponse::set(HttpResponse response) {
+  const std::lock_guard lock(mutex_);
+  response_ = std::move(response);
+  if (wake_) wake_();
+}
+
+void DeferredResponse::attach(std::function<void()> wake) {
+  const std::lock_guard lock(mutex_);
+  wake_ = std::move(wake);
+  if (response_) wake_();
+}
+
+void DeferredResponse::detach() {
+  const std::lock_guard lock(mutex_);
+  wake_ = nullptr;
+}
+
+std::optional<HttpResponse> DeferredResponse::take() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(response_, std::nullopt);
 }
 
 EventStream::EventStream(std::size_t lag_limit) : lag_limit_(lag_limit) {}

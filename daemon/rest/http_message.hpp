@@ -35,6 +35,7 @@ struct HttpRequest {
 };
 
 class EventStream;
+class DeferredResponse;
 
 struct HttpResponse {
   int status = 200;
@@ -43,6 +44,29 @@ struct HttpResponse {
   NameValues headers;
   /// If set, `body` is ignored and the response is an event stream that lasts until it ends.
   std::shared_ptr<EventStream> stream;
+  /// If set, everything else is ignored: the response comes later.
+  std::shared_ptr<DeferredResponse> deferred;
+};
+
+/// A response that is not known yet.  Shared by whoever makes it and the server's session.
+class DeferredResponse {
+ public:
+  /// Once; any thread.
+  void set(HttpResponse response);
+
+  // Server side, one session.
+
+  /// `wake` is called, under the lock, when the response is there; at once if it is.  It must only
+  /// post.  After detach() it is never called again.
+  void attach(std::function<void()> wake);
+  void detach();
+  /// Nothing while it is not there.
+  [[nodiscard]] std::optional<HttpResponse> take();
+
+ private:
+  std::mutex mutex_;
+  std::optional<HttpResponse> response_;
+  std::function<void()> wake_;
 };
 
 /// Problem details (RFC 9457): `type` is a stable reference such as "/problems/not-found".

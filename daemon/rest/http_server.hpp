@@ -34,11 +34,12 @@ struct HttpLimits {
   std::size_t buffer_bytes = 16 * 1024;  ///< above header_bytes; bounds extensions and trailers
   std::size_t body_bytes = 64 * 1024;    ///< where no BeforeBody says otherwise
 
-  std::chrono::milliseconds header_deadline{5'000};  ///< from accept or a request's first byte
-  std::chrono::milliseconds body_deadline{15'000};   ///< for the whole body
-  std::chrono::milliseconds idle_deadline{30'000};   ///< between requests
-  std::chrono::milliseconds write_deadline{10'000};  ///< for each piece of at most 256 KiB
-  std::chrono::milliseconds linger{1'000};           ///< reading on after a final answer
+  std::chrono::milliseconds header_deadline{5'000};   ///< from accept or a request's first byte
+  std::chrono::milliseconds body_deadline{15'000};    ///< for the whole body
+  std::chrono::milliseconds idle_deadline{30'000};    ///< between requests
+  std::chrono::milliseconds write_deadline{10'000};   ///< for each piece of at most 256 KiB
+  std::chrono::milliseconds answer_deadline{60'000};  ///< for a deferred response
+  std::chrono::milliseconds linger{1'000};            ///< reading on after a final answer
 
   std::size_t connections = 2'048;
   std::size_t connections_per_address = 64;

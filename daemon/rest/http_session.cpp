@@ -153,6 +153,9 @@ net::awaitable<bool> HttpSession::serve_one(bool first, bool last) {
   } else {
     response = call_handler(request);
   }
+  if (response.deferred) {
+    response = co_await wait_for(std::move(response.deferred));
+  }
   if (response.stream) {
     response.content_type = "text/event-stream";
     response.body.clear();
@@ -391,6 +394,27 @@ net::awaitable<void> HttpSession::watch(std::shared_ptr<HttpSession> self) {
   co_await self->stream_.async_read_some(net::buffer(byte),
                                          net::redirect_error(net::use_awaitable, ec));
   self->events_->client_gone();
+}
+
+/// The response, or 503 if it does not come in time.
+net::awaitable<HttpResponse> HttpSession::wait_for(std::shared_ptr<DeferredResponse> deferred) {
+  deferred->attach([this] {
+    net::post(stream_.get_executor(), [self = shared_from_this()] { self->wake_timer_.cancel(); });
+  });
+  const auto deadline = std::chrono::steady_clock::now() + server_.limits().answer_deadline;
+  std::optional<HttpResponse> response = deferred->take();
+  while (!response && std::chrono::steady_clock::now() < deadline && stream_.socket().is_open()) {
+    wake_timer_.expires_at(deadline);
+    error_code ec;
+    co_await wake_timer_.async_wait(net::redirect_error(net::use_awaitable, ec));
+    response = deferred->take();
+  }
+  deferred->detach();
+  if (!response) {
+    response = problem_response(503, "/problems/unavailable", "Service unavailable",
+                                "The answer took too long; ask again.");
+  }
+  co_return std::move(*response);
 }
 
 net::awaitable<void> HttpSession::serve_events(const HttpRequest& request, HttpResponse response) {

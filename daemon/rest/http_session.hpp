@@ -98,6 +98,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   boost::asio::awaitable<std::size_t> read_head(bool first);
   boost::asio::awaitable<std::optional<HttpResponse>> read_body(Parser& parser, std::size_t limit);
   boost::asio::awaitable<bool> send(const HttpResponse& response, bool head_only, bool keep_alive);
+  boost::asio::awaitable<HttpResponse> wait_for(std::shared_ptr<DeferredResponse> deferred);
   boost::asio::awaitable<void> serve_events(const HttpRequest& request, HttpResponse response);
   boost::asio::awaitable<void> send_events(std::string head);
   boost::asio::awaitable<void> linger();

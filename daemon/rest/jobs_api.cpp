@@ -8,6 +8,7 @@
 
 #include "adapters/json/object_reader.hpp"
 #include "adapters/json/parse.hpp"
+#include "daemon/jobs/money.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/problem.hpp"
 #include "daemon/rest/sha256.hpp"
@@ -133,7 +134,31 @@ Result<PausedEvent> read_pause(const json& body) {
   return paused;
 }
 
-Result<ExtendedEvent> read_limits(const json& body) {
+/// A cap on tokens or money needs to know the worst case of an attempt.
+void read_caps(ObjectReader& fields, const Budget& budget, ExtendedEvent& limits) {
+  constexpr auto no_worst_case =
+      "cannot be limited: this job was submitted without the worst case of one evaluation";
+  limits.evaluation_s = fields.number("evaluation_s");
+  if (limits.evaluation_s && (!std::isfinite(*limits.evaluation_s) || *limits.evaluation_s < 0)) {
+    fields.refuse("evaluation_s", "must not be negative; 0 is unlimited");
+  }
+  limits.tokens = fields.count("tokens");
+  if (limits.tokens.value_or(0) > 0 && budget.worst_case.tokens == 0) {
+    fields.refuse("tokens", no_worst_case);
+  }
+  if (const auto text = fields.string("money")) {
+    const auto money = parse_money(*text);
+    if (!money) return fields.refuse("money", money.error().message);
+    limits.money_micros = money->micros;
+    if (budget.worst_case.money_micros == 0) return fields.refuse("money", no_worst_case);
+    if (money->currency != budget.currency) {
+      fields.refuse("money", "must be in " + budget.currency + ", as the job's budget");
+    }
+    if (money->micros == 0) fields.refuse("money", "must be more than nothing");
+  }
+}
+
+Result<ExtendedEvent> read_limits(const json& body, const Budget& present) {
   Problems problems;
   ObjectReader reader(body, "", problems);
   ExtendedEvent limits;
@@ -148,6 +173,7 @@ Result<ExtendedEvent> read_limits(const json& body) {
     if (limits.wall_s && (!std::isfinite(*limits.wall_s) || *limits.wall_s < 0)) {
       fields.refuse("wall_s", "must not be negative; 0 is unlimited");
     }
+    read_caps(fields, present, limits);
     fields.refuse_others();
   }
   const auto parallelism = reader.count("parallelism");
@@ -158,10 +184,11 @@ Result<ExtendedEvent> read_limits(const json& body) {
     }
   }
   reader.refuse_others();
-  if (problems.empty() && !limits.trials && !limits.wall_s && !limits.parallelism) {
+  const bool any_cap = limits.evaluation_s || limits.tokens || limits.money_micros;
+  if (problems.empty() && !limits.trials && !limits.wall_s && !limits.parallelism && !any_cap) {
     problems.push_back({"",
-                        "must have at least one of budget.trials, budget.wall_s and "
-                        "parallelism"});
+                        "must have at least one of budget.trials, budget.wall_s, "
+                        "budget.evaluation_s, budget.tokens, budget.money and parallelism"});
   }
   if (!problems.empty()) return invalid("The request is not valid.", std::move(problems));
   return limits;
@@ -204,7 +231,8 @@ Result<void> cancel(Job& job, const json& body) {
 }
 
 Result<void> extend(Job& job, const json& body) {
-  const auto limits = read_limits(body);
+  const auto limits =
+      read_limits(body, job.with_state([](JobState& state) { return state.budget(); }));
   return limits ? job.extend(*limits) : limits.error();
 }
 

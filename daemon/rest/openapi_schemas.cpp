@@ -90,12 +90,72 @@ json progress_schema() {
        {"budget_trials", count},
        {"parallelism", count},
        {"evaluation_seconds", number},
+       {"budgets", map_of(ref("SpentBudget"))},
        {"running_seconds", number},
        {"trials_per_second", number},
        {"seconds_left", or_null(number)},
        {"front_size", count},
        {"best", or_null(object_of({{"trial", count}, {"objectives", map_of(ref("Measured"))}}))},
        {"hypervolume", or_null(std::move(volume))}});
+}
+
+json spent_budget_schema() {
+  const json amount = {{"oneOf", json::array({number, text})}};
+  json schema =
+      object_of({{"spent", amount}, {"held", amount}, {"cap", amount}, {"share", number}});
+  schema["description"] =
+      "Of a resource with a cap. Held is set aside for attempts that run. Money is text with its "
+      "currency, such as \"4.98 USD\".";
+  return schema;
+}
+
+json seconds_up_to(double most) {
+  return {{"type", "number"}, {"minimum", 0}, {"maximum", most}};
+}
+
+/// What workers and those who ask and tell send and get.
+json lease_schemas() {
+  const json name = {{"type", "string"}, {"maxLength", 128}};
+  const json message = {{"type", "object"},
+                        {"description", "A message of the evaluator protocol, version 1."}};
+  const json lease = object_of(
+      {{"lease", text}, {"job", text}, {"trial", count}, {"attempt", count}, {"request", message}});
+  const auto with_message = [&](const char* more) {
+    json properties{{"lease", text}, {"message", message}};
+    if (*more != 0) properties[more] = text;
+    return list_of(object_of(std::move(properties), {more}));
+  };
+  json asked = {{"count", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1000}}},
+                {"wait_s", seconds_up_to(25)},
+                {"ttl_s", seconds_up_to(604'800)},
+                {"request", name}};
+  asked["request"]["description"] = "Unique; a repeat gets the same answer.";
+  json leased = asked;
+  leased["worker"] = name;
+  leased["evaluator"] = name;
+  leased["job"] = name;
+  json lease_request = request_of(std::move(leased));
+  lease_request["required"] = {"worker", "evaluator"};
+  json results = request_of({{"worker", name}, {"results", with_message("log")}});
+  results["required"] = {"results"};
+  json release = request_of({{"worker", name}, {"leases", list_of(text)}});
+  release["required"] = {"leases"};
+  return {
+      {"AskRequest", request_of(std::move(asked))},
+      {"LeaseRequest", std::move(lease_request)},
+      {"Leases", object_of({{"leases", list_of(lease)}, {"ttl_s", number}})},
+      {"HeartbeatRequest",
+       request_of(
+           {{"worker", name}, {"leases", list_of(text)}, {"progress", with_message("log")}})},
+      {"HeartbeatAnswer",
+       object_of({{"ttl_s", number}, {"cancel", list_of(text)}, {"gone", list_of(text)}})},
+      {"ResultsRequest", std::move(results)},
+      {"ResultsAnswer",
+       object_of({{"results", list_of(object_of(
+                                  {{"lease", text},
+                                   {"status", one_of({"accepted", "duplicate", "unknown"})}}))}})},
+      {"ReleaseRequest", std::move(release)},
+      {"ReleaseAnswer", object_of({{"released", count}})}};
 }
 
 json problem_schema() {
@@ -213,7 +273,7 @@ json openapi_schemas() {
                             {"examples", map_of(count)},
                             {"reason", text}},
                            {"constraints", "cost", "examples", "reason"});
-  return {
+  json schemas = {
       {"JobSpec", std::move(spec)},
       {"EmptyRequest", request_of(json::object())},
       {"PauseRequest", request_of({{"reason", {{"type", "string"}, {"maxLength", 1000}}}})},
@@ -221,13 +281,17 @@ json openapi_schemas() {
        request_of(
            {{"budget",
              request_of({{"trials", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1'000'000}}},
-                         {"wall_s", {{"type", "number"}, {"minimum", 0}}}})},
+                         {"wall_s", {{"type", "number"}, {"minimum", 0}}},
+                         {"evaluation_s", {{"type", "number"}, {"minimum", 0}}},
+                         {"tokens", count},
+                         {"money", text}})},
             {"parallelism", {{"type", "integer"}, {"minimum", 1}, {"maximum", 10'000}}}})},
       {"Problem", problem_schema()},
       {"Job", job_schema_object()},
       {"JobSummary", object_of(job_fields())},
       {"JobList", page_of("jobs", "JobSummary")},
       {"Progress", progress_schema()},
+      {"SpentBudget", spent_budget_schema()},
       {"Condition", object_of({{"type", text},
                                {"status", flag},
                                {"reason", text},
@@ -272,6 +336,8 @@ json openapi_schemas() {
       {"EvaluatorList", object_of({{"evaluators", list_of(evaluator_schema())}})},
       {"Health", object_of({{"status", text}})},
       {"Readiness", object_of({{"status", text}, {"checks", map_of(text)}})}};
+  schemas.update(lease_schemas());
+  return schemas;
 }
 
 }  // namespace paretod

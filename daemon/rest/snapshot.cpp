@@ -110,7 +110,8 @@ JobSnapshot take_snapshot(Job& job, HypervolumeCache& hypervolumes) {
       snapshot.counts[i] = state.count(static_cast<TrialStatus>(i));
     }
     snapshot.counts[static_cast<std::size_t>(TrialStatus::ok)] -= snapshot.imported;
-    snapshot.evaluation_seconds = state.evaluation_seconds();
+    snapshot.spent = state.spent();
+    snapshot.held = state.held();
     const ParetoArchive& archive = state.front();
     snapshot.front_size = archive.size();
     if (archive.empty()) return;

@@ -63,7 +63,8 @@ struct JobSnapshot {
   std::uint64_t told = 0;
   std::size_t in_flight = 0;
   std::array<std::uint64_t, 4> counts{};  ///< by TrialStatus
-  double evaluation_seconds = 0;
+  Spend spent;                            ///< by attempts that have ended
+  Spend held;                             ///< set aside for open ones, where the log says so
   std::size_t front_size = 0;
   std::optional<FrontPoint> best;  ///< single objective only
   std::optional<Hypervolume> hypervolume;

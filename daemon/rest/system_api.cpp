@@ -77,7 +77,7 @@ HttpResponse show_metrics(JobManager& manager, const EventFeed& feed, const Syst
       for (std::size_t i = 0; i < input.trials.size(); ++i) {
         input.trials[i] += state.count(static_cast<TrialStatus>(i));
       }
-      input.evaluation_seconds += state.evaluation_seconds();
+      input.evaluation_seconds += state.spent().seconds;
     });
   }
   input.unreadable_jobs = manager.unreadable().size();

@@ -5,6 +5,7 @@
 
 #include "adapters/json/outcome_json.hpp"
 #include "adapters/json/space_json.hpp"
+#include "daemon/jobs/money.hpp"
 #include "daemon/rest/json_text.hpp"
 
 namespace paretod {
@@ -27,6 +28,35 @@ json estimates_view(const std::vector<std::string>& quantities,
   return view;
 }
 
+/// {"seconds":..,"tokens":..,"money":"0.12 USD"}; money only where there is any talk of it.
+json spend_view(const Spend& spend, const std::string& currency) {
+  json view{{"seconds", spend.seconds}, {"tokens", spend.tokens}};
+  if (!currency.empty() || spend.money_micros > 0) {
+    view["money"] = money_text(spend.money_micros, currency);
+  }
+  return view;
+}
+
+/// Each resource that has a cap: what is used up, set aside, and allowed.
+json budgets_view(const JobSnapshot& job) {
+  json view = json::object();
+  for (const Resource resource : all_resources) {
+    const double cap = amount_of(job.budget.caps, resource);
+    if (cap <= 0) continue;
+    const auto shown = [&](const Spend& spend) {
+      if (resource == Resource::money)
+        return json(money_text(spend.money_micros, job.budget.currency));
+      if (resource == Resource::tokens) return json(spend.tokens);
+      return json(spend.seconds);
+    };
+    view[std::string(name_of(resource))] = {{"spent", shown(job.spent)},
+                                            {"held", shown(job.held)},
+                                            {"cap", shown(job.budget.caps)},
+                                            {"share", amount_of(job.spent, resource) / cap}};
+  }
+  return view;
+}
+
 json progress_view(const JobSnapshot& job) {
   const auto count = [&](TrialStatus status) {
     return job.counts[static_cast<std::size_t>(status)];
@@ -43,7 +73,8 @@ json progress_view(const JobSnapshot& job) {
             {"unknown", count(TrialStatus::unknown)},
             {"budget_trials", job.budget.trials},
             {"parallelism", job.parallelism},
-            {"evaluation_seconds", job.evaluation_seconds},
+            {"evaluation_seconds", job.spent.seconds},
+            {"budgets", budgets_view(job)},
             {"running_seconds", running},
             {"trials_per_second", rate},
             {"seconds_left", nullptr},
@@ -106,15 +137,34 @@ json body_view(const ToldEvent& told, const JobSpec& spec) {
   return {{"trial", told.number}, {"outcome", to_json(told.outcome, spec.objectives)}};
 }
 json body_view(const PausedEvent& paused, const JobSpec&) {
-  return {{"reason", paused.reason}};
+  return {{"reason", paused.reason}, {"cause", name_of(paused.cause)}};
+}
+json body_view(const StartedEvent& started, const JobSpec& spec) {
+  return {{"trial", started.number},
+          {"attempt", started.attempt},
+          {"worker", started.worker},
+          {"hold", spend_view(started.hold, spec.budget.currency)}};
+}
+json body_view(const EndedEvent& ended, const JobSpec& spec) {
+  return {{"trial", ended.number},     {"attempt", ended.attempt},
+          {"end", name_of(ended.end)}, {"worker", ended.worker},
+          {"reason", ended.reason},    {"cost", spend_view(ended.cost, spec.budget.currency)}};
+}
+json body_view(const BudgetEvent& budget, const JobSpec&) {
+  return {{"resource", name_of(budget.resource)}, {"percent", budget.percent}};
 }
 json body_view(const ResumedEvent&, const JobSpec&) {
   return json::object();
 }
-json body_view(const ExtendedEvent& extended, const JobSpec&) {
+json body_view(const ExtendedEvent& extended, const JobSpec& spec) {
   json view{{"reason", extended.reason}};
   if (extended.trials) view["budget"]["trials"] = *extended.trials;
   if (extended.wall_s) view["budget"]["wall_s"] = *extended.wall_s;
+  if (extended.evaluation_s) view["budget"]["evaluation_s"] = *extended.evaluation_s;
+  if (extended.tokens) view["budget"]["tokens"] = *extended.tokens;
+  if (extended.money_micros) {
+    view["budget"]["money"] = money_text(*extended.money_micros, spec.budget.currency);
+  }
   if (extended.parallelism) view["parallelism"] = *extended.parallelism;
   return view;
 }

@@ -19,8 +19,7 @@ using nlohmann::json;
 
 struct FunctionEvaluator::State {
   Function function;
-  std::size_t slots;
-  bool paid;
+  EvaluatorDescription description;
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<std::pair<EvaluationRequest, Reply>> queue;
@@ -52,12 +51,26 @@ struct FunctionEvaluator::State {
   }
 };
 
+namespace {
+
+EvaluatorDescription plain(std::size_t slots, bool paid) {
+  EvaluatorDescription description;
+  description.slots = slots;
+  description.paid = paid;
+  return description;
+}
+
+}  // namespace
+
 FunctionEvaluator::FunctionEvaluator(Function function, std::size_t slots, bool paid)
+    : FunctionEvaluator(std::move(function), plain(slots, paid)) {}
+
+FunctionEvaluator::FunctionEvaluator(Function function, EvaluatorDescription description)
     : state_(std::make_shared<State>()) {
   state_->function = std::move(function);
-  state_->slots = slots;
-  state_->paid = paid;
-  for (std::size_t i = 0; i < slots; ++i) {
+  state_->description = std::move(description);
+  state_->description.type = "test";
+  for (std::size_t i = 0; i < state_->description.slots; ++i) {
     state_->threads.emplace_back([state = state_] { state->work(); });
   }
 }
@@ -72,11 +85,7 @@ FunctionEvaluator::~FunctionEvaluator() {
 }
 
 EvaluatorDescription FunctionEvaluator::describe() const {
-  EvaluatorDescription description;
-  description.type = "test";
-  description.slots = state_->slots;
-  description.paid = state_->paid;
-  return description;
+  return state_->description;
 }
 
 void FunctionEvaluator::evaluate(std::vector<EvaluationRequest> requests, Reply reply) {

@@ -20,6 +20,8 @@ class FunctionEvaluator final : public Evaluator {
   using Function = std::function<EvaluationReply(const EvaluationRequest&)>;
 
   FunctionEvaluator(Function function, std::size_t slots, bool paid = false);
+  /// Its type is "test".
+  FunctionEvaluator(Function function, EvaluatorDescription description);
   ~FunctionEvaluator() override;
   [[nodiscard]] EvaluatorDescription describe() const override;
   [[nodiscard]] Problems check(const EvaluationContext&) const override { return {}; }
