@@ -1316,13 +1316,13 @@ TEST_F(RestEvents, StartNowWithoutAnId) {
   serve({}, /*paid=*/true);
   world_->evaluator().hold();
   const std::string id = world_->submit(two_valleys_job(20));
-  // The owner, the spec and four trials that are held.
-  ASSERT_TRUE(eventually([&] { return top_of(id).number == 6; }));
+  // The owner, the spec, and four trials that are asked, started and held.
+  ASSERT_TRUE(eventually([&] { return top_of(id).number == 10; }));
   EventClient client(server_->port(), events_of(id));
   ASSERT_EQ(client.status(), "200");
   world_->evaluator().release();
   const auto events = client.rest();
-  EXPECT_EQ(ids(events), log_ids(*world_, id, {1, 6}));
+  EXPECT_EQ(ids(events), log_ids(*world_, id, {1, 10}));
 }
 
 TEST_F(RestEvents, ResumeInTheMiddleOfAFastJob) {
