@@ -10,7 +10,7 @@ namespace paretod {
 namespace {
 
 /// Bytes of an attempt's log that travel with its result.
-constexpr std::size_t longest_log = 16 * 1024;
+constexpr std::size_t longest_log = std::size_t{16} << 10;
 
 bool contains(const std::vector<std::string>& leases, const std::string& lease) {
   return std::find(leases.begin(), leases.end(), lease) != leases.end();

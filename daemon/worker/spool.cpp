@@ -87,7 +87,7 @@ bool sync_folder(const fs::path& folder) {
 
 }  // namespace
 
-Spool::Spool(fs::path folder, std::string name, FileDescriptor lock)
+Spool::Spool(fs::path folder, const std::string& name, FileDescriptor lock)
     : folder_(std::move(folder)), path_(folder_ / (name + ".jsonl")), lock_(std::move(lock)) {}
 
 Result<std::unique_ptr<Spool>> Spool::open(const fs::path& folder, const std::string& name) {

@@ -55,7 +55,7 @@ class Spool {
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 
  private:
-  Spool(std::filesystem::path folder, std::string name, FileDescriptor lock);
+  Spool(std::filesystem::path folder, const std::string& name, FileDescriptor lock);
 
   Result<void> load();
   Result<void> append(const std::string& text);

@@ -60,6 +60,7 @@ void adopt(Spool& spool, const fs::path& folder, const std::string& file, const 
   const auto results = (*left)->pending((*left)->pending_count(), SIZE_MAX);
   if (const auto added = spool.add(results); !added) return say(added.error().message);
   std::vector<std::string> leases;
+  leases.reserve(results.size());
   for (const SpooledResult& result : results) leases.push_back(result.lease);
   (*left)->acknowledge(leases);
   say("found " + std::to_string(results.size()) + " results that a worker left in " +

@@ -24,7 +24,7 @@ constexpr double least_beat_s = 1;
 constexpr double status_line_s = 10;
 constexpr std::size_t most_results = 32;
 /// Of messages: far below what a daemon takes in one request.
-constexpr std::size_t most_result_bytes = 128 * 1024;
+constexpr std::size_t most_result_bytes = std::size_t{128} << 10;
 
 std::chrono::steady_clock::duration seconds(double count) {
   return std::chrono::duration_cast<std::chrono::steady_clock::duration>(

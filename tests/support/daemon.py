@@ -36,6 +36,7 @@ class Daemon:
         self.config.write_text(json.dumps(config or {}))
         self.args = list(args)
         self.process = None
+        self.token = None  # sent with every request
         self.log = self.directory / 'daemon.log'
 
     def __enter__(self):
@@ -74,6 +75,8 @@ class Daemon:
         try:
             text = body if isinstance(body, (str, bytes, type(None))) else json.dumps(body)
             all_headers = {'Content-Type': 'application/json'} if text is not None else {}
+            if self.token:
+                all_headers['Authorization'] = f'Bearer {self.token}'
             connection.request(method, path, text, {**all_headers, **(headers or {})})
             reply = connection.getresponse()
             raw = reply.read().decode()
