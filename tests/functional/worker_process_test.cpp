@@ -14,6 +14,7 @@
 
 #include "evaluators/process/child.hpp"
 #include "tests/functional/fake_lease_daemon.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace paretod {
 namespace {
@@ -27,11 +28,6 @@ using ::testing::SizeIs;
 class WorkerProcessTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() /
-              ("paretod-worker-process-" + std::to_string(getpid()) + "-" + info->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
     const json config{
         {"evaluators",
          {{"sphere",
@@ -39,8 +35,6 @@ class WorkerProcessTest : public ::testing::Test {
             {"argv", {"python3", PARETOD_SOURCE_DIR "/config/examples/evaluators/sphere.py"}}}}}}};
     std::ofstream(folder_ / "worker.json") << config.dump();
   }
-  void TearDown() override { fs::remove_all(folder_); }
-
   ChildProcess start(const std::vector<std::string>& more = {}) {
     ChildCommand command;
     command.argv = {PARETOD_BINARY, "worker",          "--daemon", daemon_.url(),
@@ -83,7 +77,8 @@ class WorkerProcessTest : public ::testing::Test {
     }
   }
 
-  fs::path folder_;
+  test::ScratchDirectory scratch_;
+  const fs::path folder_ = scratch_.path();
   FakeLeaseDaemon daemon_;
 };
 

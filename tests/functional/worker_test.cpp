@@ -14,6 +14,7 @@
 
 #include "tests/functional/fake_lease_daemon.hpp"
 #include "tests/support/evaluators/manual_evaluator.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace paretod {
 namespace {
@@ -29,10 +30,6 @@ using ::testing::SizeIs;
 class WorkerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() /
-              ("paretod-worker-" + std::to_string(getpid()) + "-" + info->name());
-    fs::remove_all(folder_);
     open_spool();
     options_.name = "tester";
     options_.evaluator = "manual";
@@ -47,7 +44,6 @@ class WorkerTest : public ::testing::Test {
     }
     worker_.reset();
     spool_.reset();
-    fs::remove_all(folder_);
   }
 
   void open_spool() {
@@ -84,7 +80,8 @@ class WorkerTest : public ::testing::Test {
   }
   json result_of(int trial) { return daemon_.lease(trial).results.at(0); }
 
-  fs::path folder_;
+  test::ScratchDirectory scratch_;
+  const fs::path folder_ = scratch_.path();
   FakeLeaseDaemon daemon_;
   std::unique_ptr<Spool> spool_;
   WorkerOptions options_;

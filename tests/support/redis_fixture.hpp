@@ -21,29 +21,9 @@
 
 #include "adapters/redis/child_process.hpp"
 #include "adapters/redis/redis_connection.hpp"
+#include "tests/support/scratch_directory.hpp"
 
 namespace paretod::test {
-
-/// Removed, with all that is in it, at the end.
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "paretod-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = pattern;
-  }
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// Waits until `condition` holds; false if it does not within a minute.
 template <class Condition>

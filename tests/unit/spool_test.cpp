@@ -9,6 +9,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support/scratch_directory.hpp"
+
 namespace paretod {
 namespace {
 
@@ -19,17 +21,7 @@ using ::testing::IsEmpty;
 
 class SpoolTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() /
-              ("paretod-spool-" + std::to_string(getpid()) + "-" + info->name());
-    fs::remove_all(folder_);
-    open();
-  }
-  void TearDown() override {
-    spool_.reset();
-    fs::remove_all(folder_);
-  }
+  void SetUp() override { open(); }
 
   /// As a process does that comes after a crash or an end.
   void open() {
@@ -57,7 +49,8 @@ class SpoolTest : public ::testing::Test {
     return out;
   }
 
-  fs::path folder_;
+  test::ScratchDirectory scratch_;
+  const fs::path folder_ = scratch_.path();
   std::unique_ptr<Spool> spool_;
 };
 
