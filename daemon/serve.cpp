@@ -19,6 +19,7 @@
 #include "daemon/jobs/job_manager.hpp"
 #include "daemon/logger.hpp"
 #include "daemon/rest/api.hpp"
+#include "daemon/store/attempt_logs.hpp"
 #include "daemon/store_setup.hpp"
 #include "daemon/version.hpp"
 #include "evaluators/registry.hpp"
@@ -134,11 +135,17 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   if (!store) return complain(store.error());
   logger.info("store is open", {{"durability", store->backend->durability()}});
 
+  AttemptLogs logs(fs::path(config.state_directory) / "attempts");
   JobManager manager(*store->backend, **catalog,
                      {.max_active_jobs = config.max_active_jobs,
                       .max_stored_jobs = config.max_stored_jobs,
                       .dispatcher = {.lease_ttl = std::chrono::milliseconds(
-                                         std::llround(config.lease_ttl_seconds * 1000))},
+                                         std::llround(config.lease_ttl_seconds * 1000)),
+                                     .keep_log =
+                                         [&logs](const std::string& job, TrialNumber trial,
+                                                 std::uint32_t attempt, std::string text) {
+                                           logs.keep(job, trial, {attempt, std::move(text)});
+                                         }},
                       .build = std::string(build_version()),
                       .on_lifecycle = [&logger](const std::string& job, std::string_view what,
                                                 const std::string& detail) {
@@ -150,6 +157,7 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   api_options.token = *token;
   api_options.worker_token = *worker_token;
   api_options.rate = config.rate;
+  api_options.logs = &logs;
   api_options.system.build = std::string(build_version());
   api_options.system.http_counters = [&serving] { return serving->counters(); };
   api_options.system.readiness = [&store] {

@@ -31,6 +31,7 @@ json to_json(const Outcome& outcome, const std::vector<Objective>& objectives) {
       object["examples"][objectives[i].name] = outcome.examples[i].size();
     }
   }
+  if (outcome.same_as > 0) object["same_as"] = outcome.same_as;
   if (!outcome.reason.empty()) object["reason"] = outcome.reason;
   return object;
 }

@@ -132,7 +132,29 @@ int front(const Session& session, const std::string& job) {
   return exit_ok;
 }
 
+int trial_log(const Session& session, const std::string& job, std::uint64_t trial) {
+  const auto reply = session.api.get(job_path(job, "/trials/" + std::to_string(trial) + "/log"));
+  if (!reply) return fail(session.console, reply.error());
+  if (session.json()) {
+    print_document(session.console.out, reply->body);
+    return exit_ok;
+  }
+  const auto document = session.api.json_of(*reply);
+  if (!document) return fail(session.console, document.error());
+  const Json& attempts = at(*document, "attempts");
+  if (attempts.empty()) session.console.out << "trial " << trial << " wrote nothing that is kept\n";
+  for (const Json& attempt : attempts) {
+    session.console.out << "attempt " << count_at(attempt, "attempt") << ":\n";
+    std::istringstream lines(attempt.value("log", std::string()));
+    for (std::string line; std::getline(lines, line);) {
+      session.console.out << "  " << printable(line) << '\n';
+    }
+  }
+  return exit_ok;
+}
+
 int trials(const Session& session, const std::string& job) {
+  if (const auto trial = session.arguments.count("--log")) return trial_log(session, job, *trial);
   const auto status = session.arguments.text("--status");
   const std::size_t limit = session.arguments.count("--limit").value_or(default_trials);
   const auto reply = session.api.list(job_path(job, "/trials"), "trials",

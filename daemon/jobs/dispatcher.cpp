@@ -359,8 +359,15 @@ void Dispatcher::State::on_over(Lane& lane, std::vector<Over> over) {
     std::optional<Item> again;
     AttemptEnd end = AttemptEnd::transient;
   };
+  struct Written {
+    std::shared_ptr<const EvaluationContext> context;
+    TrialNumber trial = 0;
+    std::uint32_t attempt = 1;
+    std::string text;
+  };
   std::vector<Told> told;
   std::vector<Left> left;
+  std::vector<Written> written;
   {
     const std::lock_guard lock(mutex);
     for (Over& one : over) {
@@ -372,6 +379,10 @@ void Dispatcher::State::on_over(Lane& lane, std::vector<Over> over) {
       if (lane.leased()) {
         leased.erase(attempt.context->job + ":" + std::to_string(attempt.item.number) + ":" +
                      std::to_string(attempt.item.record.started));
+      }
+      if (!one.reply.log.empty() && options.keep_log) {
+        written.push_back({attempt.context, attempt.item.number, attempt.item.record.started,
+                           std::move(one.reply.log)});
       }
       const bool last = ends_trial(lane, client, attempt, one);
       Outcome& outcome = one.reply.outcome;
@@ -393,6 +404,9 @@ void Dispatcher::State::on_over(Lane& lane, std::vector<Over> over) {
       }
     }
     completing += left.size();
+  }
+  for (Written& log : written) {
+    options.keep_log(log.context->job, log.trial, log.attempt, std::move(log.text));
   }
   for (Told& to : told) {
     if (!to.ended.empty()) to.sink->ended(std::move(to.ended));

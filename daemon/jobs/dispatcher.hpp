@@ -95,6 +95,10 @@ struct DispatcherOptions {
   /// A leased attempt whose worker is silent for so long is lost; a paid one after ten times as
   /// long, because it will not be repeated.
   std::chrono::milliseconds lease_ttl = std::chrono::seconds(30);
+  /// Is given what attempts wrote, where they wrote anything; any thread, no locks held, quick.
+  std::function<void(const std::string& job, TrialNumber trial, std::uint32_t attempt,
+                     std::string log)>
+      keep_log = {};
 };
 
 class Dispatcher {

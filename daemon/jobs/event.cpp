@@ -144,6 +144,10 @@ void put_body(std::string& out, const ToldEvent& told) {
     out += ",\"c\":";
     put_number(out, o.cost.money_micros);
   }
+  if (o.same_as > 0) {
+    out += ",\"same\":";
+    put_number(out, o.same_as);
+  }
   if (!o.examples.empty()) {
     out += ",\"x\":[";
     for (std::size_t i = 0; i < o.examples.size(); ++i) {
@@ -231,6 +235,9 @@ json fields(const EndedEvent& ended) {
   if (!ended.worker.empty()) j["w"] = ended.worker;
   put_spend(j, ended.cost);
   return j;
+}
+json fields(const EvaluatorEvent& evaluator) {
+  return {{"version", evaluator.version}};
 }
 json fields(const BudgetEvent& budget) {
   return {{"of", name_of(budget.resource)}, {"percent", budget.percent}};
@@ -322,6 +329,7 @@ ToldEvent told_from(const json& j) {
   outcome.reason = j.value("why", std::string());
   outcome.cost.seconds = static_cast<double>(j.value("s", 0.0F));
   outcome.attempts = j.value("a", std::uint32_t{1});
+  outcome.same_as = j.value("same", TrialNumber{0});
   outcome.cost.tokens = j.value("k", std::uint64_t{0});
   outcome.cost.money_micros = j.value("c", std::int64_t{0});
   if (const auto x = j.find("x"); x != j.end()) {
@@ -394,7 +402,8 @@ EndedEvent ended_from(const json& j) {
   return {j.at("n").get<TrialNumber>(),
           j.at("a").get<std::uint32_t>(),
           named(j.at("end").get<std::string>(),
-                {AttemptEnd::transient, AttemptEnd::fault, AttemptEnd::lost, AttemptEnd::released}),
+                {AttemptEnd::transient, AttemptEnd::fault, AttemptEnd::lost, AttemptEnd::released,
+                 AttemptEnd::surplus}),
           j.value("w", std::string()),
           j.value("why", std::string()),
           spend_from(j)};
@@ -440,6 +449,7 @@ Result<EventBody> body_from(const json& j) {
   if (kind == "started") return EventBody(started_from(j));
   if (kind == "ended") return EventBody(ended_from(j));
   if (kind == "budget") return EventBody(budget_from(j));
+  if (kind == "evaluator") return EventBody(EvaluatorEvent{j.at("version").get<std::string>()});
   if (kind == "paused") return EventBody(paused_from(j));
   if (kind == "resumed") return EventBody(ResumedEvent{});
   if (kind == "extended") return EventBody(extended_from(j));
@@ -475,7 +485,7 @@ std::string_view name_of(AttemptEnd end) {
 std::string_view name_of(const EventBody& body) {
   constexpr std::string_view names[] = {"owner",   "created", "asked",    "told",
                                         "paused",  "resumed", "extended", "finished",
-                                        "started", "ended",   "budget"};
+                                        "started", "ended",   "budget",   "evaluator"};
   return names[body.index()];
 }
 

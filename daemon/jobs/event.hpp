@@ -82,6 +82,10 @@ struct EndedEvent {
   std::string reason;
   Spend cost;
 };
+/// From here on, this version of the evaluator's code and data.
+struct EvaluatorEvent {
+  std::string version;
+};
 /// So much of a resource's cap is used up.
 struct BudgetEvent {
   Resource resource = Resource::seconds;
@@ -94,9 +98,9 @@ struct FinishedEvent {
   Report report;
 };
 
-using EventBody =
-    std::variant<OwnerEvent, CreatedEvent, AskedEvent, ToldEvent, PausedEvent, ResumedEvent,
-                 ExtendedEvent, FinishedEvent, StartedEvent, EndedEvent, BudgetEvent>;
+using EventBody = std::variant<OwnerEvent, CreatedEvent, AskedEvent, ToldEvent, PausedEvent,
+                               ResumedEvent, ExtendedEvent, FinishedEvent, StartedEvent, EndedEvent,
+                               BudgetEvent, EvaluatorEvent>;
 
 struct Event {
   std::int64_t time_ms = 0;  ///< since the Unix epoch; for people, never read by a search

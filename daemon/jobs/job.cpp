@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "daemon/jobs/journalled_evaluations.hpp"
+#include "daemon/jobs/racing.hpp"
 
 namespace paretod {
 namespace {
@@ -46,6 +47,11 @@ Outcome checked(Outcome outcome, const std::vector<Objective>& objectives) {
   failed.cost = outcome.cost;
   failed.attempts = outcome.attempts;
   return failed;
+}
+
+/// Whether the same candidate would come to the same outcome again.
+bool is_reusable(const Outcome& outcome) {
+  return outcome.status == TrialStatus::ok || outcome.status == TrialStatus::infeasible;
 }
 
 }  // namespace
@@ -148,6 +154,8 @@ void Job::start_run() {
          .max_attempts = spec.max_attempts,
          .ledger = {state_.budget().caps, state_.budget().worst_case, spent_, state_.held()}});
   }
+  const std::string& version = evaluator->description.version;
+  if (version != state_.evaluator_version()) append({0, EvaluatorEvent{version}});
   const std::size_t parallelism = state_.parallelism();
   const Spend caps = state_.budget().caps;
   stop_requested_ = false;
@@ -202,6 +210,8 @@ void Job::run() {
   {
     std::unique_lock lock(mutex_);
     for (const TrialNumber number : withdrawn) in_flight_.erase(number);
+    followers_of_.clear();
+    first_instead_of_.clear();
     // If the log cannot be written any more, trouble_ already says so.
     if (ended && !ending_) static_cast<void>(append_and_wait(lock, std::move(finished)));
     run_active_ = false;
@@ -219,6 +229,18 @@ bool Job::takes_outcome_of(TrialNumber number) const {
 }
 
 void Job::append_told(Completion done, bool lazily) {
+  if (const auto stopped = stopped_.find(done.number); stopped != stopped_.end()) {
+    if (done.outcome.status != TrialStatus::ok) {
+      const Spend cost = done.outcome.cost;
+      const std::uint32_t attempts = done.outcome.attempts;
+      done.outcome = std::move(stopped->second.partial);
+      done.outcome.reason.clear();
+      done.outcome.metrics.emplace_back("stopped_at", stopped->second.done);
+      done.outcome.cost = cost;
+      done.outcome.attempts = attempts;
+    }
+    stopped_.erase(stopped);
+  }
   ToldEvent told{done.number, checked(std::move(done.outcome), state_.spec().objectives)};
   const TrialStatus status = told.outcome.status;
   recent_failures_.push_back(status == TrialStatus::failed || status == TrialStatus::unknown);
@@ -316,7 +338,64 @@ void Job::ended(std::vector<Ended> ended) {
   }
 }
 
-void Job::progress(std::vector<EvaluationReply>, std::vector<TrialNumber>) {}
+void Job::progress(std::vector<EvaluationReply> replies, std::vector<TrialNumber> numbers) {
+  std::vector<TrialNumber> dominated;
+  {
+    const std::lock_guard lock(mutex_);
+    const RacingPolicy& racing = state_.spec().racing;
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+      const TrialNumber number = numbers[i];
+      if (!takes_outcome_of(number) || stopped_.contains(number)) continue;
+      // Who works for long should be seen at work.
+      if (number > state_.trials().size() && log_) log_->flush();
+      Progress& progress = progress_[number];
+      progress = {replies[i].done, std::move(replies[i].outcome)};
+      if (!clearly_dominated(progress.partial, state_, racing)) continue;
+      stopped_.emplace(number, progress);
+      dominated.push_back(number);
+    }
+  }
+  for (const TrialNumber number : dominated) dispatcher_.cancel_trial(client_, number);
+}
+
+std::optional<Job::Progress> Job::progress_of(TrialNumber number) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = progress_.find(number);
+  return found == progress_.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool Job::reuse(TrialNumber first, WorkItem item) {
+  for (auto next = first_instead_of_.find(first); next != first_instead_of_.end();
+       next = first_instead_of_.find(first)) {
+    first = next->second;
+  }
+  if (first <= state_.trials().size() && state_.trials()[first - 1].outcome) {
+    const Outcome& outcome = *state_.trials()[first - 1].outcome;
+    if (!is_reusable(outcome)) return false;
+    append_same(item.number, first, outcome);
+    return true;
+  }
+  if (!in_flight_.contains(first) && !telling_.contains(first)) return false;
+  followers_of_[first].push_back(std::move(item));
+  return true;
+}
+
+WorkItem Job::lead(TrialNumber failed, std::vector<WorkItem> followers) {
+  WorkItem first = std::move(followers.front());
+  followers.erase(followers.begin());
+  in_flight_.insert(first.number);
+  first_instead_of_[failed] = first.number;
+  if (!followers.empty()) followers_of_[first.number] = std::move(followers);
+  return first;
+}
+
+void Job::append_same(TrialNumber number, TrialNumber first, Outcome outcome) {
+  outcome.same_as = first;
+  outcome.attempts = 0;
+  outcome.cost = {};
+  telling_.insert(number);
+  append({0, ToldEvent{number, std::move(outcome)}});
+}
 
 void Job::out_of_budget(Resource resource) {
   const std::lock_guard lock(mutex_);
@@ -396,6 +475,7 @@ Result<void> Job::append_and_wait(std::unique_lock<std::mutex>& lock, EventBody 
 
 void Job::on_commit(const Result<EventId>& last, std::size_t events) {
   std::vector<std::function<void(bool)>> due;
+  std::vector<WorkItem> to_evaluate;
   {
     const std::lock_guard lock(mutex_);
     if (!last) {
@@ -416,12 +496,22 @@ void Job::on_commit(const Result<EventId>& last, std::size_t events) {
         if (const auto* told = std::get_if<ToldEvent>(&event.body)) {
           in_flight_.erase(told->number);
           telling_.erase(told->number);
+          progress_.erase(told->number);
+          if (auto followers = followers_of_.extract(told->number)) {
+            if (is_reusable(told->outcome)) {
+              for (const WorkItem& item : followers.mapped()) {
+                append_same(item.number, told->number, told->outcome);
+              }
+            } else {
+              to_evaluate.push_back(lead(told->number, std::move(followers.mapped())));
+            }
+          }
         }
         if (std::holds_alternative<PausedEvent>(event.body)) {
           stop_requested_ = true;
           pausing_ = false;
         }
-        for (const auto& [token, follower] : followers_) follower(id, event);
+        for (const auto& [token, follower] : event_followers_) follower(id, event);
       }
       committed_ += events;
       while (!when_committed_.empty() && when_committed_.front().first <= committed_) {
@@ -431,6 +521,7 @@ void Job::on_commit(const Result<EventId>& last, std::size_t events) {
     }
   }
   changed_.notify_all();
+  if (!to_evaluate.empty()) dispatcher_.enqueue(client_, std::move(to_evaluate));
   for (const auto& then : due) then(last.ok());
 }
 
@@ -511,13 +602,13 @@ void Job::wait(const std::function<bool(JobStatus)>& predicate) {
 
 std::uint64_t Job::follow(EventFollower follower) {
   const std::lock_guard lock(mutex_);
-  followers_.emplace_back(next_follower_, std::move(follower));
+  event_followers_.emplace_back(next_follower_, std::move(follower));
   return next_follower_++;
 }
 
 void Job::unfollow(std::uint64_t token) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(followers_, [token](const auto& entry) { return entry.first == token; });
+  std::erase_if(event_followers_, [token](const auto& entry) { return entry.first == token; });
 }
 
 }  // namespace paretod

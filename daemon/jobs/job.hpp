@@ -11,8 +11,10 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -91,6 +93,12 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   enum class Late { accepted, duplicate, unknown };
   Late complete_late(TrialNumber number, std::uint32_t attempt, Outcome outcome);
   [[nodiscard]] bool is_told(TrialNumber number) const;
+  /// What the evaluator has said so far of a trial that is being evaluated.
+  struct Progress {
+    double done = 0;  ///< the share, 0 to 1
+    Outcome partial;  ///< as EvaluationReply::outcome of progress
+  };
+  [[nodiscard]] std::optional<Progress> progress_of(TrialNumber number) const;
   /// Whether the log has the attempt open, though nobody may work on it at present.
   [[nodiscard]] bool has_open(TrialNumber number, std::uint32_t attempt) const;
   /// Calls `then`, on any thread, once all outcomes so far are durable: true; or can never be:
@@ -104,12 +112,18 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   void start_run();  // verbs_ held
   void stop_run();   // verbs_ held
   void run();
-  void append(Event event, bool lazily = false);                  // mutex_ held
-  void append_told(Completion done, bool lazily);                 // mutex_ held
-  [[nodiscard]] bool takes_outcome_of(TrialNumber number) const;  // mutex_ held
-  void account(const Spend& cost);                                // mutex_ held
-  void append_pause(PauseCause cause, std::string reason);        // mutex_ held
-  void enforce_wall_budget();                                     // mutex_ held
+  void append(Event event, bool lazily = false);   // mutex_ held
+  void append_told(Completion done, bool lazily);  // mutex_ held
+  /// The trial takes the outcome of `first`, the same candidate's, now or when it comes; false if
+  /// there is none to come.  mutex_ held.
+  bool reuse(TrialNumber first, WorkItem item);
+  /// The first of those that waited for a trial which failed; the others wait for it.
+  WorkItem lead(TrialNumber failed, std::vector<WorkItem> followers);        // mutex_ held
+  void append_same(TrialNumber number, TrialNumber first, Outcome outcome);  // mutex_ held
+  [[nodiscard]] bool takes_outcome_of(TrialNumber number) const;             // mutex_ held
+  void account(const Spend& cost);                                           // mutex_ held
+  void append_pause(PauseCause cause, std::string reason);                   // mutex_ held
+  void enforce_wall_budget();                                                // mutex_ held
   /// When more of the last trials failed than the job allows.  mutex_ held.
   void pause_if_failing();
   Result<void> append_and_wait(std::unique_lock<std::mutex>& lock, EventBody body);
@@ -138,6 +152,13 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   std::string trouble_;               // ownership lost, corrupt log, no evaluator
   /// Dispatched and not yet durably told.
   std::unordered_set<TrialNumber> in_flight_;
+  /// Trials that wait for the outcome of the same candidate's first.
+  std::unordered_map<TrialNumber, std::vector<WorkItem>> followers_of_;
+  /// Which of them took the place of a first that failed.
+  std::unordered_map<TrialNumber, TrialNumber> first_instead_of_;
+  std::unordered_map<TrialNumber, Progress> progress_;
+  /// Stopped while they were evaluated, with what they had measured.
+  std::unordered_map<TrialNumber, Progress> stopped_;
   std::unordered_set<TrialNumber> telling_;  ///< outcomes on their way into the log
   Spend spent_;                              ///< with what is on its way into the log
   std::array<int, all_resources.size()> announced_{};
@@ -151,7 +172,7 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   bool stop_requested_ = false;
   bool run_active_ = false;
   std::uint64_t next_follower_ = 1;
-  std::vector<std::pair<std::uint64_t, EventFollower>> followers_;
+  std::vector<std::pair<std::uint64_t, EventFollower>> event_followers_;
 };
 
 }  // namespace paretod

@@ -135,6 +135,23 @@ StagnationPolicy read_stagnation(const json& value, Problems& problems) {
   return stagnation;
 }
 
+RacingPolicy read_racing(const json& value, Problems& problems) {
+  RacingPolicy racing;
+  ObjectReader reader(value, "/racing", problems);
+  if (reader.require("confidence") != nullptr) {
+    racing.confidence = reader.number("confidence").value_or(0);
+    if (!(racing.confidence >= 0.5 && racing.confidence < 1)) {
+      reader.refuse("confidence", "must be at least 0.5 and less than 1, such as 0.999");
+    }
+  }
+  if (const auto minimum = reader.count("minimum")) {
+    racing.minimum = *minimum;
+    if (*minimum < 2) reader.refuse("minimum", "must be at least 2");
+  }
+  reader.refuse_others();
+  return racing;
+}
+
 ImportRequest read_import(const json& value, Problems& problems) {
   ImportRequest request;
   ObjectReader reader(value, "/import", problems);
@@ -257,6 +274,7 @@ RawSpec read_fields(const json& document, bool stored, Problems& problems) {
     }
   }
   if (const json* noise = reader.find("noise")) spec.noise = read_noise(*noise, problems);
+  if (const json* racing = reader.find("racing")) spec.racing = read_racing(*racing, problems);
   if (const json* import = reader.find("import")) spec.import = read_import(*import, problems);
   if (const json* stagnation = reader.find("stagnation")) {
     spec.stagnation = read_stagnation(*stagnation, problems);
@@ -456,6 +474,9 @@ json to_json(const JobSpec& spec) {
   if (spec.noise.active()) {
     document["noise"] = {{"confidence", spec.noise.confidence},
                          {"replicates", spec.noise.replicates}};
+  }
+  if (spec.racing.active()) {
+    document["racing"] = {{"confidence", spec.racing.confidence}, {"minimum", spec.racing.minimum}};
   }
   if (spec.stagnation.trials > 0) {
     document["stagnation"] = {{"trials", spec.stagnation.trials},

@@ -32,6 +32,13 @@ struct Budget {
 
 inline constexpr double default_max_failure_share = 0.2;
 
+/// When an attempt may be stopped because what it has measured so far is clearly dominated.
+struct RacingPolicy {
+  double confidence = 0;       ///< one-sided, in each objective; 0: never
+  std::uint64_t minimum = 30;  ///< samples, or examples, before anything is concluded
+  [[nodiscard]] bool active() const { return confidence > 0; }
+};
+
 /// Names of jobs, and so of logs and URLs.
 bool valid_job_name(std::string_view name);  // [A-Za-z0-9._-]{1,64}
 
@@ -61,6 +68,7 @@ struct JobSpec {
   ImportRequest import = {};
   NoisePolicy noise = {};
   StagnationPolicy stagnation = {};
+  RacingPolicy racing = {};
 
   [[nodiscard]] SearchProblem problem() const;
 };

@@ -62,6 +62,9 @@ Result<void> JobState::apply(EventId id, const Event& event) {
     apply_limits(*extended);
   } else if (const auto* budget = std::get_if<BudgetEvent>(&event.body)) {
     announced_[static_cast<std::size_t>(budget->resource)] = budget->percent;
+  } else if (const auto* evaluator = std::get_if<EvaluatorEvent>(&event.body)) {
+    evaluator_version_ = evaluator->version;
+    told_before_version_ = told_order_.size();
   } else if (const auto* owner = std::get_if<OwnerEvent>(&event.body)) {
     if (nonce_.empty()) nonce_ = owner->nonce;
   } else if (const auto* finished = std::get_if<FinishedEvent>(&event.body)) {
@@ -103,7 +106,11 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   spent_ += told.outcome.cost;
   attempts_.erase(told.number);
   const bool ok = told.outcome.status == TrialStatus::ok;
-  told_points_.push_back(ok ? measure(told.number, record.candidate, told.outcome) : no_point);
+  // An outcome that was used again is not another measurement.
+  const bool again = told.outcome.same_as > 0;
+  told_points_.push_back(!ok     ? no_point
+                         : again ? point_of(record.candidate)
+                                 : measure(told.number, record.candidate, told.outcome));
   return {};
 }
 
@@ -178,26 +185,31 @@ std::vector<double> JobState::minimised(const std::vector<double>& values) const
   return y;
 }
 
-std::uint32_t JobState::measure(TrialNumber number, const Candidate& candidate,
-                                const Outcome& outcome) {
+std::uint32_t JobState::point_of(const Candidate& candidate) const {
   const std::uint64_t hash = hash_of(candidate.point, candidate.fidelity);
-  const bool feasible = violation_of(outcome.constraints) <= 0;
   const auto [first, last] = measured_by_hash_.equal_range(hash);
   const auto same = std::find_if(first, last, [&](const auto& entry) {
     const Candidate& other = trials_[measured_[entry.second].first_trial - 1].candidate;
     return other.fidelity == candidate.fidelity && other.point == candidate.point;
   });
-  if (same == last) {
+  return same == last ? no_point : same->second;
+}
+
+std::uint32_t JobState::measure(TrialNumber number, const Candidate& candidate,
+                                const Outcome& outcome) {
+  const bool feasible = violation_of(outcome.constraints) <= 0;
+  const std::uint32_t same = point_of(candidate);
+  if (same == no_point) {
     const auto index = static_cast<std::uint32_t>(measured_.size());
     MeasuredPoint point{number, 1, {}, std::vector<double>(outcome.objectives.size()), feasible};
     for (const Measurement& m : outcome.objectives) point.mean.push_back(m.value);
     measured_.push_back(std::move(point));
-    measured_by_hash_.emplace(hash, index);
+    measured_by_hash_.emplace(hash_of(candidate.point, candidate.fidelity), index);
     if (!archive_stale_ && insert_in_front(index)) ++front_version_;
     return index;
   }
   // Welford's update.
-  MeasuredPoint& point = measured_[same->second];
+  MeasuredPoint& point = measured_[same];
   ++point.replicates;
   point.feasible = point.feasible && feasible;
   for (std::size_t i = 0; i < point.mean.size(); ++i) {
@@ -205,16 +217,16 @@ std::uint32_t JobState::measure(TrialNumber number, const Candidate& candidate,
     point.mean[i] += delta / point.replicates;
     point.squares[i] += delta * (outcome.objectives[i].value - point.mean[i]);
   }
-  if (archive_stale_) return same->second;
+  if (archive_stale_) return same;
   // A member whose mean moves may leave the front and let others back on: the archive is rebuilt
   // when it is next asked for.
-  if (archive_.contains(same->second)) {
+  if (archive_.contains(same)) {
     archive_stale_ = true;
     ++front_version_;
-  } else if (insert_in_front(same->second)) {
+  } else if (insert_in_front(same)) {
     ++front_version_;
   }
-  return same->second;
+  return same;
 }
 
 bool JobState::insert_in_front(std::size_t measured) {

@@ -74,6 +74,9 @@ class JobState {
   [[nodiscard]] std::uint64_t count(TrialStatus status) const {
     return counts_[static_cast<std::size_t>(status)];
   }
+  /// Of the evaluator, as far as it says; and how many trials were told before it was that.
+  [[nodiscard]] const std::string& evaluator_version() const { return evaluator_version_; }
+  [[nodiscard]] std::size_t told_before_version() const { return told_before_version_; }
   [[nodiscard]] PauseCause pause_cause() const { return pause_cause_; }
 
   /// Of trials that are not told; absent where the log tells of none.
@@ -105,6 +108,8 @@ class JobState {
   Result<void> apply_ended(const EndedEvent& ended);
   void apply_limits(const ExtendedEvent& limits);
   [[nodiscard]] bool is_told(TrialNumber number) const;
+  /// Index of the candidate's point; no_point if it has not been measured.
+  [[nodiscard]] std::uint32_t point_of(const Candidate& candidate) const;
   /// The index of the point.
   std::uint32_t measure(TrialNumber number, const Candidate& candidate, const Outcome& outcome);
   [[nodiscard]] std::vector<double> minimised(const std::vector<double>& values) const;
@@ -128,6 +133,8 @@ class JobState {
   std::vector<LimitChange> limit_changes_;
   std::uint64_t counts_[4] = {};
   std::string nonce_;
+  std::string evaluator_version_;
+  std::size_t told_before_version_ = 0;
   PauseCause pause_cause_ = PauseCause::request;
   std::unordered_map<TrialNumber, AttemptRecord> attempts_;
   Spend spent_;

@@ -1,5 +1,7 @@
 #include "daemon/jobs/journalled_evaluations.hpp"
 
+#include <algorithm>
+
 #include "daemon/jobs/job.hpp"
 
 namespace paretod {
@@ -11,7 +13,23 @@ JournalledEvaluations::JournalledEvaluations(Job& job)
       submitted_(job.with_state([](JobState& state) { return state.imported(); })),
       delivered_(submitted_),
       trials_(search_.initial_trials()),
-      parallelism_(search_.initial_parallelism()) {}
+      parallelism_(search_.initial_parallelism()) {
+  job.with_state([this](JobState& state) {
+    const auto& told = state.told_order();
+    // Imported trials may be another evaluator's; so is what an earlier version of this one found.
+    for (std::size_t i = std::max<std::size_t>(state.imported(), state.told_before_version());
+         i < told.size(); ++i) {
+      const TrialRecord& record = state.trials()[told[i] - 1];
+      if (record.outcome->same_as > 0) continue;
+      firsts_.try_emplace(key_of(record.candidate), told[i]);
+    }
+  });
+}
+
+JournalledEvaluations::CandidateKey JournalledEvaluations::key_of(const Candidate& candidate) {
+  const std::uint64_t seed = mix64(candidate.fidelity, candidate.replicate);
+  return {hash_of(candidate.point, seed), hash_of(candidate.point, mix64(seed, 1))};
+}
 
 TrialNumber JournalledEvaluations::submit(const Candidate& candidate) {
   if (remaining() == 0) throw BudgetSpent{};
@@ -38,19 +56,26 @@ void JournalledEvaluations::replay(TrialNumber number, const Candidate& candidat
 
 void JournalledEvaluations::hand_over() {
   if (pending_.empty()) return;
+  std::vector<WorkItem> fresh;
   {
     const std::lock_guard lock(job_.mutex_);
     if (job_.stop_requested_) throw SearchStopped{};
-    for (const WorkItem& item : pending_) {
+    for (WorkItem& item : pending_) {
       if (item.number > recorded_) {
         // An attempt that may cost money has its start in the log, which is behind this.
         job_.append({0, AskedEvent{item.number, item.candidate}}, /*lazily=*/true);
       }
+      const auto [first, added] = firsts_.try_emplace(key_of(item.candidate), item.number);
+      if (!added && first->second != item.number) {
+        if (job_.reuse(first->second, item)) continue;
+        first->second = item.number;
+      }
       job_.in_flight_.insert(item.number);
+      fresh.push_back(std::move(item));
     }
   }
-  job_.dispatcher_.enqueue(job_.client_, std::move(pending_));
   pending_.clear();
+  if (!fresh.empty()) job_.dispatcher_.enqueue(job_.client_, std::move(fresh));
 }
 
 void JournalledEvaluations::fetch() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <unordered_map>
 #include <vector>
 
 #include "daemon/jobs/dispatcher.hpp"
@@ -28,6 +29,17 @@ class JournalledEvaluations final : public Evaluations {
   [[nodiscard]] std::size_t parallelism() const override { return parallelism_; }
 
  private:
+  /// Of what is evaluated, equal for the same candidate whatever its tag: two hashes of 64 bits.
+  struct CandidateKey {
+    std::uint64_t first = 0;
+    std::uint64_t second = 0;
+    friend bool operator==(const CandidateKey&, const CandidateKey&) = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const CandidateKey& key) const { return key.first; }
+  };
+  static CandidateKey key_of(const Candidate& candidate);
+
   void replay(TrialNumber number, const Candidate& candidate);
   void hand_over();
   void fetch();
@@ -39,6 +51,8 @@ class JournalledEvaluations final : public Evaluations {
   std::uint64_t delivered_;
   std::uint64_t trials_ = 0;  ///< budget in force at this place of the search
   std::size_t parallelism_ = 1;
+  /// Which trial the outcome of a candidate is to be had from.
+  std::unordered_map<CandidateKey, TrialNumber, KeyHash> firsts_;
   std::vector<WorkItem> pending_;                 ///< submitted, not yet handed to the dispatcher
   std::deque<RecordedSearch::Delivery> fetched_;  ///< told, not yet delivered
 };

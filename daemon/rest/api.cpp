@@ -68,7 +68,7 @@ bool is_for_workers(const HttpRequest& request) {
 struct Api::Parts {
   Parts(JobManager& manager, ApiOptions options)
       : feed(manager.backend(), options.events),
-        operations(all_operations(manager, std::move(options.system))),
+        operations(all_operations(manager, options.logs, std::move(options.system))),
         document(openapi_document(operations)),
         document_text(to_text(document)),
         router(routes_of(operations)),
@@ -78,10 +78,11 @@ struct Api::Parts {
     if (!options.worker_token.empty()) worker_token = sha256(options.worker_token);
   }
 
-  std::vector<Operation> all_operations(JobManager& manager, SystemHooks hooks) {
+  std::vector<Operation> all_operations(JobManager& manager, const AttemptLogs* logs,
+                                        SystemHooks hooks) {
     std::vector<Operation> all = job_operations(manager, feed, hypervolumes);
     append(all, lease_operations(manager));
-    append(all, result_operations(manager, fronts, told));
+    append(all, result_operations(manager, fronts, told, logs));
     append(all, system_operations(manager, feed, std::move(hooks)));
     all.push_back({.method = "GET",
                    .pattern = "/openapi.json",

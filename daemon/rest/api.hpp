@@ -18,6 +18,8 @@
 
 namespace paretod {
 
+class AttemptLogs;
+
 struct ApiOptions {
   /// If not empty, every operation but GET /healthz needs it as a bearer token.  Only its digest
   /// is kept.
@@ -28,6 +30,8 @@ struct ApiOptions {
   /// requests without it.  Without a token one user works on this machine, and nobody is limited.
   RateLimit rate;
   std::function<RateLimiter::Clock::time_point()> now = RateLimiter::Clock::now;
+  /// What attempts wrote; may be null.  Outlives the API.
+  const AttemptLogs* logs = nullptr;
   SystemHooks system;
   EventFeedOptions events;
 };

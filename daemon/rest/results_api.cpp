@@ -7,12 +7,14 @@
 #include <optional>
 #include <utility>
 
+#include "adapters/json/outcome_json.hpp"
 #include "daemon/rest/history_view.hpp"
 #include "daemon/rest/jobs_api.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/problem.hpp"
 #include "daemon/rest/sha256.hpp"
 #include "daemon/rest/views.hpp"
+#include "daemon/store/attempt_logs.hpp"
 
 namespace paretod {
 namespace {
@@ -221,7 +223,26 @@ HttpResponse get_trial(const JobManager& manager, const Call& call) {
     return problem_response(
         Error{ErrorKind::not_found, "the job has no trial \"" + call.path.at("trial") + "\""});
   }
-  return json_response(200, to_text(trial_view(*number, *trial, spec_of(**job))));
+  const JobSpec& spec = spec_of(**job);
+  json view = trial_view(*number, *trial, spec);
+  if (const auto progress = (*job)->progress_of(*number)) {
+    view["progress"] = {{"done", progress->done},
+                        {"objectives", to_json(progress->partial, spec.objectives)["objectives"]}};
+  }
+  return json_response(200, to_text(view));
+}
+
+HttpResponse get_trial_log(const JobManager& manager, const AttemptLogs* logs, const Call& call) {
+  const auto job = find_job(manager, call);
+  if (!job) return problem_response(job.error());
+  const auto number = whole_number(call.path.at("trial"));
+  json view{{"trial", number.value_or(0)}, {"attempts", json::array()}};
+  if (number && logs != nullptr) {
+    for (const AttemptLogs::Log& log : logs->of((*job)->id(), *number)) {
+      view["attempts"].push_back({{"attempt", log.attempt}, {"log", log.text}});
+    }
+  }
+  return json_response(200, to_text(view));
 }
 
 // ---- history -----------------------------------------------------------------------------------
@@ -272,8 +293,8 @@ HttpResponse get_history(const JobManager& manager, ToldCache& told, const Call&
 
 }  // namespace
 
-std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts,
-                                         ToldCache& told) {
+std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts, ToldCache& told,
+                                         const AttemptLogs* logs) {
   std::vector<QueryField> trial_fields = page_fields();
   trial_fields.push_back(QueryField::choice("status", "Only trials of this status.",
                                             {"asked", "ok", "infeasible", "failed", "unknown"}));
@@ -308,6 +329,14 @@ std::vector<Operation> result_operations(JobManager& manager, FrontWriter& front
        .answers = {{200, "The trial.", "Trial"},
                    problem_answer(404, "There is no such job or trial.")},
        .handler = [&](const Call& call) { return get_trial(manager, call); }},
+      {.method = "GET",
+       .pattern = "/v1/jobs/{job}/trials/{trial}/log",
+       .name = "getTrialLog",
+       .summary = "Shows what the attempts at a trial wrote to stderr; the newest are kept.",
+       .answers = {{200, "The attempts that wrote something.", "TrialLog"},
+                   problem_answer(404, "There is no such job.")},
+       .handler = [&manager,
+                   logs](const Call& call) { return get_trial_log(manager, logs, call); }},
       {.method = "GET",
        .pattern = "/v1/jobs/{job}/history",
        .name = "getHistory",

@@ -9,7 +9,10 @@
 
 namespace paretod {
 
-/// Both must outlive the operations.
-std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts, ToldCache& told);
+class AttemptLogs;
+
+/// All must outlive the operations; without `logs` no attempt has one.
+std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts, ToldCache& told,
+                                         const AttemptLogs* logs);
 
 }  // namespace paretod

@@ -150,6 +150,9 @@ json body_view(const EndedEvent& ended, const JobSpec& spec) {
           {"end", name_of(ended.end)}, {"worker", ended.worker},
           {"reason", ended.reason},    {"cost", spend_view(ended.cost, spec.budget.currency)}};
 }
+json body_view(const EvaluatorEvent& evaluator, const JobSpec&) {
+  return {{"version", evaluator.version}};
+}
 json body_view(const BudgetEvent& budget, const JobSpec&) {
   return {{"resource", name_of(budget.resource)}, {"percent", budget.percent}};
 }

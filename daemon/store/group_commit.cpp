@@ -212,6 +212,16 @@ GroupCommit::Log::~Log() {
   if (wake) core_->work.notify_one();
 }
 
+void GroupCommit::Log::flush() {
+  {
+    const std::lock_guard lock(core_->mutex);
+    if (entry_->lost || core_->stopping) return;
+    core_->flush(entry_);
+    if (!std::exchange(core_->sleeping, false)) return;
+  }
+  core_->work.notify_one();
+}
+
 void GroupCommit::Log::append(std::string event) {
   core_->append(entry_, std::move(event), false);
 }

@@ -58,6 +58,8 @@ class GroupCommit::Log {
   /// As append(), but the event may wait until another one is appended or much has gathered: it
   /// costs no write of its own.
   void append_lazily(std::string event);
+  /// Lazy events that wait need not wait any longer.
+  void flush();
   /// Events that are not yet durable.
   [[nodiscard]] std::size_t backlog() const;
 

@@ -226,6 +226,7 @@ EvaluationReply HttpEvaluator::unclear(const Running& running, const std::string
   if (!description_.paid) return failed(running, ReplyKind::transient, reason);
   EvaluationReply reply = failed(running, ReplyKind::done, reason);
   reply.outcome.status = TrialStatus::unknown;
+  reply.cost_known = false;
   return reply;
 }
 

@@ -251,6 +251,7 @@ void ProcessPool::handle_message(std::size_t index, std::string_view line) {
     const Spend cost = reply.outcome.cost;
     reply = lost(in_flight, ReplyKind::fault, error.text);
     reply.outcome.cost = cost;
+    reply.cost_known = true;
   }
   answer_from(index, std::move(in_flight), std::move(reply));
 }
@@ -333,6 +334,7 @@ void ProcessPool::start_failed(const std::string& reason) {
   for (Pending& pending : std::exchange(queue_, {})) {
     InFlight never_sent{std::move(pending), Clock::now()};
     EvaluationReply reply = lost(never_sent, ReplyKind::transient, reason);
+    reply.cost_known = true;
     answer(std::move(never_sent), std::move(reply));
   }
 }
@@ -504,6 +506,7 @@ EvaluationReply ProcessPool::lost(const InFlight& in_flight, ReplyKind kind,
   }
   reply.outcome = Outcome::failure(TrialStatus::failed, std::move(text));
   reply.outcome.cost.seconds = seconds_since(in_flight.sent);
+  reply.cost_known = false;
   return reply;
 }
 

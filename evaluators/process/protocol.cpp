@@ -394,6 +394,8 @@ EvaluationReply reply_of(const ErrorMessage& message, double measured_s) {
   reply.kind = message.kind;
   reply.outcome = Outcome::failure(message.status, message.text);
   reply.outcome.cost = message.cost.spend(measured_s);
+  // Unless it says so, nobody knows what that cost.
+  reply.cost_known = reply.outcome.status != TrialStatus::unknown;
   return reply;
 }
 

@@ -82,6 +82,8 @@ struct Outcome {
   Spend cost = {};
   /// Executions it took.
   std::uint32_t attempts = 1;
+  /// The trial of the same candidate whose outcome this is; nothing was executed.  0: none.
+  TrialNumber same_as = 0;
   /// Per objective, its values on single examples, in the order of the examples; empty where the
   /// evaluator gave none.
   std::vector<std::vector<float>> examples = {};

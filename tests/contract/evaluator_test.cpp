@@ -49,7 +49,8 @@ Factory process(std::vector<std::string> argv, std::int64_t processes) {
 std::map<std::string, Factory> subjects() {
   std::map<std::string, Factory> all;
   for (const auto& [name, evaluator] : builtin_evaluators({.base_directory = {}, .threads = 1})) {
-    all[name] = builtin(name);
+    // Workers and people evaluate those; tests/unit/lease_desk_test.cpp.
+    if (!evaluator->describe().leased) all[name] = builtin(name);
   }
   all["process-python"] = process({"python3", "config/examples/evaluators/sphere.py"}, 2);
 #ifdef PARETOD_TRIVIAL_EVALUATOR

@@ -34,6 +34,39 @@ Body round_trip(const Body& body) {
   return std::get<Body>(event->body);
 }
 
+TEST(Event, AttemptsBudgetsAndPausesReadBack) {
+  const Spend spend{1.5, 900, 12'345};
+  const StartedEvent started = round_trip(StartedEvent{7, 2, "host-1", spend});
+  EXPECT_EQ(started.number, 7U);
+  EXPECT_EQ(started.attempt, 2U);
+  EXPECT_EQ(started.worker, "host-1");
+  EXPECT_EQ(started.hold, spend);
+  for (const AttemptEnd end : {AttemptEnd::transient, AttemptEnd::fault, AttemptEnd::lost,
+                               AttemptEnd::released, AttemptEnd::surplus}) {
+    const EndedEvent ended = round_trip(EndedEvent{7, 2, end, "host-1", "so it is", spend});
+    EXPECT_EQ(ended.end, end);
+    EXPECT_EQ(ended.reason, "so it is");
+    EXPECT_EQ(ended.cost, spend);
+  }
+  for (const Resource resource : all_resources) {
+    EXPECT_EQ(round_trip(BudgetEvent{resource, 80}).resource, resource);
+  }
+  EXPECT_EQ(round_trip(EvaluatorEvent{"weights 7"}).version, "weights 7");
+  EXPECT_EQ(round_trip(PausedEvent{"no money", PauseCause::budget}).cause, PauseCause::budget);
+  ExtendedEvent extended;
+  extended.money_micros = 5;
+  extended.tokens = 6;
+  extended.evaluation_s = 7.5;
+  const ExtendedEvent back = round_trip(extended);
+  EXPECT_EQ(back.money_micros, 5);
+  EXPECT_EQ(back.tokens, 6U);
+  EXPECT_EQ(back.evaluation_s, 7.5);
+  EXPECT_FALSE(back.trials);
+  ToldEvent told{9, {}};
+  told.outcome.same_as = 3;
+  EXPECT_EQ(round_trip(told).outcome.same_as, 3U);
+}
+
 TEST(Event, PointsAreExactToTheBit) {
   Rng rng(5);
   for (std::size_t dimension = 0; dimension < 20; ++dimension) {
