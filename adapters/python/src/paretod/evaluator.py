@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from . import space as spaces
-
-_LONGEST_MESSAGE = 4000
+from .messages import (Cost, Objectives, Result, cost_fields, error_message, lists, result_message,
+                       values)
 
 
 class Infeasible(Exception):
@@ -30,72 +30,6 @@ class Transient(Exception):
 
 class Cancelled(Exception):
     """Raised by Trial.check(): nobody wants the result any more."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A mean with its standard error and the number of samples, where they are known."""
-
-    value: float
-    stderr: float | None = None
-    n: int | None = None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an attempt used up.  Seconds default to the wall time that the daemon measures; money
-    is in millionths of the evaluator's currency."""
-
-    seconds: float | None = None
-    tokens: int = 0
-    money_micros: int = 0
-
-
-Objectives = Mapping[str, Any]  # a number or a Measured by name
-
-
-@dataclass(frozen=True)
-class Result:
-    """All that an evaluation may say.  A constraint is met when it is not greater than 0;
-    ``examples`` are values on single examples by objective, at most 4,096 each."""
-
-    objectives: Objectives
-    constraints: Sequence[float] | None = None
-    metrics: Mapping[str, float] | None = None
-    examples: Mapping[str, Sequence[float]] | None = None
-    cost: Cost | None = None
-
-
-def _measured(value: Any) -> Any:
-    if isinstance(value, Measured):
-        fields: dict[str, Any] = {"value": float(value.value)}
-        if value.stderr is not None:
-            fields["stderr"] = float(value.stderr)
-        if value.n is not None:
-            fields["n"] = int(value.n)
-        return fields
-    return float(value)
-
-
-def _values(what: str, values: Objectives) -> dict[str, Any]:
-    written = {}
-    for name, value in values.items():
-        try:
-            written[str(name)] = _measured(value)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f'{what} "{name}" has to be a number, not {value!r}') from error
-    return written
-
-
-def _lists(values: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    return {str(name): [float(x) for x in items] for name, items in values.items()}
-
-
-def _cost(cost: Cost) -> dict[str, Any]:
-    fields: dict[str, Any] = {"tokens": int(cost.tokens), "money_micros": int(cost.money_micros)}
-    if cost.seconds is not None:
-        fields["seconds"] = float(cost.seconds)
-    return fields
 
 
 class Trial:
@@ -141,9 +75,9 @@ class Trial:
         if done is not None:
             message["done"] = float(done)
         if partial:
-            message["partial"] = _values("objective", partial)
+            message["partial"] = values("objective", partial)
         if examples:
-            message["examples"] = _lists(examples)
+            message["examples"] = lists(examples)
         self._send(message)
 
 
@@ -169,43 +103,20 @@ class Evaluator:
     def answer(self, trial: Trial) -> dict[str, Any]:
         """The protocol's answer to a request."""
         try:
-            message = self._result(self.function(trial))
+            message = result_message(self.function(trial), self._names)
         except Infeasible as error:
-            message = _error("infeasible", str(error) or "infeasible")
+            message = error_message("infeasible", str(error) or "infeasible")
         except Transient as error:
-            message = _error("transient", str(error) or "transient")
+            message = error_message("transient", str(error) or "transient")
         except Cancelled:
-            message = _error("transient", "cancelled")
+            message = error_message("transient", "cancelled")
         except Exception as error:
             traceback.print_exc()
-            message = _error("fatal", f"{type(error).__name__}: {error}")
+            message = error_message("fatal", f"{type(error).__name__}: {error}")
         message["id"] = trial.id
         if trial._cost is not None:
-            message.setdefault("cost", _cost(trial._cost))
+            message.setdefault("cost", cost_fields(trial._cost))
         return message
-
-    def _result(self, returned: Any) -> dict[str, Any]:
-        if isinstance(returned, Result):
-            message = self._result(returned.objectives)
-            if returned.constraints is not None:
-                message["constraints"] = [float(x) for x in returned.constraints]
-            if returned.metrics is not None:
-                message["metrics"] = _values("metric", returned.metrics)
-            if returned.examples is not None:
-                message["examples"] = _lists(returned.examples)
-            if returned.cost is not None:
-                message["cost"] = _cost(returned.cost)
-            return message
-        if isinstance(returned, Mapping):
-            return {"type": "result", "objectives": _values("objective", returned)}
-        if len(self._names) == 1:
-            return {"type": "result", "objectives": _values("objective", {self._names[0]: returned})}
-        raise TypeError("an evaluator has to return a number per objective, as "
-                        f'{{"name": number}} or paretod.Result, not {type(returned).__name__}')
-
-
-def _error(kind: str, text: str) -> dict[str, Any]:
-    return {"type": "error", "kind": kind, "message": text[:_LONGEST_MESSAGE]}
 
 
 class _Session:
@@ -223,9 +134,12 @@ class _Session:
     def serve(self) -> None:
         self._send(self._evaluator.hello)
         threading.Thread(target=self._read, daemon=True).start()
-        for _ in range(self._evaluator.threads - 1):
-            threading.Thread(target=self._work, daemon=True).start()
+        others = [threading.Thread(target=self._work) for _ in range(self._evaluator.threads - 1)]
+        for thread in others:
+            thread.start()
         self._work()
+        for thread in others:
+            thread.join()
 
     def _send(self, message: dict[str, Any]) -> None:
         # A NaN is sent as it is: the daemon's answer names the objective it stands for.
@@ -246,10 +160,14 @@ class _Session:
                     self._cancel(self._open.get(request["id"]))
         except Exception:
             traceback.print_exc()  # not the daemon's language: end as at the end of input
-        for trial in list(self._open.values()):
-            self._cancel(trial)
         for _ in range(self._evaluator.threads):
             self._waiting.put(None)
+        # What was asked is still answered, as long as there is somebody to read it.
+        reader = select.poll()
+        reader.register(self._out, 0)
+        reader.poll()
+        for trial in list(self._open.values()):
+            self._cancel(trial)
 
     @staticmethod
     def _cancel(trial: Trial | None) -> None:
@@ -259,7 +177,7 @@ class _Session:
     def _work(self) -> None:
         while (trial := self._waiting.get()) is not None:
             if trial.cancelled:
-                message = {**_error("transient", "cancelled before it began"), "id": trial.id}
+                message = {**error_message("transient", "cancelled before it began"), "id": trial.id}
             else:
                 message = self._evaluator.answer(trial)
             del self._open[trial.id]
@@ -307,7 +225,7 @@ def evaluator(*, objectives: Mapping[str, str] | None = None,
             "version": version,
             "paid": True if currency else None,
             "currency": currency,
-            "worst_case": _cost(worst_case) if worst_case else None,
+            "worst_case": cost_fields(worst_case) if worst_case else None,
         }
         said = {key: value for key, value in hello.items() if value is not None}
         return Evaluator(function, said, threads)
