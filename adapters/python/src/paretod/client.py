@@ -8,6 +8,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from .progress import ProgressLine
 from .transport import Transport, query_text, refused
 
 FINAL = ("succeeded", "failed", "cancelled", "diverged")
+_MOST_BREAKS = 5
 
 
 @dataclass(frozen=True)
@@ -157,21 +159,22 @@ class Job:
         ``after`` ("0-0": all).  A stream that breaks is taken up where it broke."""
         broken = 0
         while True:
+            trouble: Exception = ConnectionError("the event stream ended before the job did")
             try:
-                for event in self._stream(after):
-                    after, broken = event.id, 0
-                    yield event
-                    if event.kind == "finished":
-                        return
-                if self.status()["status"] in FINAL and after is None:
-                    return  # it was over before anything could happen
-                if after is not None and not self._more(after):
-                    return
+                with self._open_events(after) as reply:
+                    if reply.status == 204:
+                        return  # the job is over, and there is nothing behind `after`
+                    for event in _events(reply):
+                        after, broken = event.id, 0
+                        yield event
+                        if event.kind == "finished":
+                            return
             except (OSError, http.client.HTTPException) as error:
-                broken += 1
-                if broken > 5:
-                    raise self._transport.unavailable(error) from error
-                time.sleep(0.1 * 2**broken)
+                trouble = error
+            broken += 1
+            if broken > _MOST_BREAKS:
+                raise self._transport.unavailable(trouble) from trouble
+            time.sleep(0.1 * 2**broken)
 
     def ask(self, count: int = 1, *, ttl_s: float | None = None) -> list[Asked]:
         """Candidates of a job whose evaluator is "external", to be evaluated by the caller within
@@ -201,22 +204,15 @@ class Job:
                                                          repeatable=repeatable)
         return answer
 
-    def _stream(self, after: str | None) -> Iterator[Event]:
+    @contextmanager
+    def _open_events(self, after: str | None) -> Iterator[http.client.HTTPResponse]:
         headers = {"Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = after
         with self._transport.open("GET", self._path + "/events", None, headers) as reply:
-            if reply.status == 204:
-                return
-            if reply.status != 200:
+            if reply.status not in (200, 204):
                 raise refused(reply.status, reply.read())
-            yield from _events(reply)
-
-    def _more(self, after: str) -> bool:
-        """Whether the log may go on behind an event."""
-        with self._transport.open("GET", self._path + "/events", None,
-                                  {"Last-Event-ID": after}) as reply:
-            return reply.status != 204
+            yield reply
 
 
 def _events(reply: http.client.HTTPResponse) -> Iterator[Event]:
