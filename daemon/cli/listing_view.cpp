@@ -215,6 +215,7 @@ Lines job_view(const Json& job) {
     add("parallelism", format_count(parallelism));
   }
   add("time", time_text(progress));
+  add("spent", spend_text(progress));
   if (const std::uint64_t best = count_at(at(progress, "best"), "trial")) {
     add("best", best_text(progress) + " (trial " + std::to_string(best) + ")");
   } else {

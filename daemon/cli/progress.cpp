@@ -67,6 +67,24 @@ std::string progress_bar(double part, std::size_t width) {
   return bar;
 }
 
+std::string spend_text(const Json& progress) {
+  std::string text;
+  const Json& budgets = at(progress, "budgets");
+  if (!budgets.is_object()) return text;
+  const auto amount = [](const Json& budget, const char* which, const std::string& resource) {
+    if (resource == "money") return text_at(budget, which);
+    if (resource == "tokens") return format_count(count_at(budget, which));
+    return format_seconds(number_at(budget, which).value_or(0));
+  };
+  for (const auto& [resource, budget] : budgets.items()) {
+    if (!text.empty()) text += ", ";
+    text += amount(budget, "spent", resource) + " of " + amount(budget, "cap", resource);
+    if (resource == "tokens") text += " tokens";
+    if (resource == "evaluation_s") text += " of evaluation";
+  }
+  return text;
+}
+
 std::string best_text(const Json& progress) {
   const Json& objectives = at(at(progress, "best"), "objectives");
   if (objectives.is_object() && objectives.size() == 1) {
@@ -111,6 +129,7 @@ std::string progress_line(const Json& job, std::size_t width) {
   add(count_text(progress), 7);
   if (running) add(rate_text(progress), 2);
   add(best_text(progress), 5);
+  add(spend_text(progress), 4);
   if (running) add(left_text(progress), 6);
   add(trouble, 10);
 
@@ -131,7 +150,7 @@ std::string progress_text(const Json& job) {
   const std::string status = text_at(job, "status");
   std::string text = text_at(job, "id") + " " + status + " " + count_text(progress);
   if (count_at(progress, "budget_trials") > 0) text += " (" + percent_text(progress) + ")";
-  std::vector<std::string> rest = {best_text(progress)};
+  std::vector<std::string> rest = {best_text(progress), spend_text(progress)};
   if (status == "running") rest.insert(rest.end(), {rate_text(progress), left_text(progress)});
   if (status != "running") rest.push_back(text_at(job, "status_reason"));
   const std::string trouble = trouble_text(job);

@@ -15,6 +15,9 @@ std::string progress_line(const Json& job, std::size_t width);
 /// For a log: the same in words, without a bar and without regard to width.
 std::string progress_text(const Json& job);
 
+/// What is used up of each budget but that of trials: "0.04 USD of 0.05 USD"; empty without any.
+std::string spend_text(const Json& progress);
+
 /// "fd 0.4123 ± 0.0051" for one objective, "front of 12, hypervolume 0.871" for several; "" while
 /// there is nothing.
 std::string best_text(const Json& progress);

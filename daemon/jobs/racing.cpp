@@ -16,7 +16,8 @@ bool worse_by_examples(const std::vector<float>& ours, const std::vector<float>&
   double mean = 0;
   double squares = 0;
   for (std::size_t i = 0; i < pairs; ++i) {
-    const double difference = sign * (static_cast<double>(ours[i]) - static_cast<double>(theirs[i]));
+    const double difference =
+        sign * (static_cast<double>(ours[i]) - static_cast<double>(theirs[i]));
     const double delta = difference - mean;
     mean += delta / static_cast<double>(i + 1);
     squares += delta * (difference - mean);
@@ -53,8 +54,8 @@ bool clearly_dominated(const Outcome& partial, JobState& state, const RacingPoli
         dominated = false;
       } else if (i < partial.examples.size() && i < first.examples.size() &&
                  !partial.examples[i].empty() && !first.examples[i].empty()) {
-        dominated = worse_by_examples(partial.examples[i], first.examples[i], sign, z,
-                                      policy.minimum);
+        dominated =
+            worse_by_examples(partial.examples[i], first.examples[i], sign, z, policy.minimum);
       } else {
         dominated = worse_by_means(ours, point.mean[i], point.standard_error(i, first), sign, z,
                                    policy.minimum);

@@ -7,6 +7,7 @@
 #include "adapters/json/space_json.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/metrics.hpp"
+#include "daemon/rest/views.hpp"
 
 namespace paretod {
 namespace {
@@ -35,6 +36,11 @@ HttpResponse list_evaluators(const JobManager& manager) {
                {"type", description.type},
                {"summary", description.summary},
                {"slots", description.slots},
+               {"leased", description.leased},
+               {"version", description.version},
+               {"paid", description.paid},
+               {"currency", description.currency},
+               {"worst_case", spend_view(description.worst_case, description.currency)},
                {"busy", 0},
                {"queued", 0},
                {"objectives", to_json(description.objectives)},

@@ -28,15 +28,6 @@ json estimates_view(const std::vector<std::string>& quantities,
   return view;
 }
 
-/// {"seconds":..,"tokens":..,"money":"0.12 USD"}; money only where there is any talk of it.
-json spend_view(const Spend& spend, const std::string& currency) {
-  json view{{"seconds", spend.seconds}, {"tokens", spend.tokens}};
-  if (!currency.empty() || spend.money_micros > 0) {
-    view["money"] = money_text(spend.money_micros, currency);
-  }
-  return view;
-}
-
 /// Each resource that has a cap: what is used up, set aside, and allowed.
 json budgets_view(const JobSnapshot& job) {
   json view = json::object();
@@ -178,6 +169,14 @@ json body_view(const FinishedEvent& finished, const JobSpec& spec) {
 }
 
 }  // namespace
+
+json spend_view(const Spend& spend, const std::string& currency) {
+  json view{{"seconds", spend.seconds}, {"tokens", spend.tokens}};
+  if (!currency.empty() || spend.money_micros > 0) {
+    view["money"] = money_text(spend.money_micros, currency);
+  }
+  return view;
+}
 
 json by_objective(const std::vector<double>& values, const std::vector<Objective>& objectives) {
   json view = json::object();

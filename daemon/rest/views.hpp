@@ -15,6 +15,9 @@ nlohmann::json job_view(const JobSnapshot& job);
 /// As in lists: without spec and report.
 nlohmann::json job_summary(const JobSnapshot& job);
 
+/// {"seconds":..,"tokens":..,"money":"0.12 USD"}; money only where there is any talk of it.
+nlohmann::json spend_view(const Spend& spend, const std::string& currency);
+
 nlohmann::json report_view(const Report& report, const SearchSpace& space);
 
 /// {"fd":{"value":..,"stderr":..,"n":..,"replicates":..}}; what is unknown is left out.

@@ -103,5 +103,14 @@ TEST(CliProgress, KnowsWhichStatusesAreFinal) {
   }
 }
 
+TEST(Progress, ShowsWhatOfABudgetIsSpent) {
+  const Json progress =
+      Json::parse(R"({"budgets":{"money":{"spent":"0.04 USD","cap":"0.05 USD"},)"
+                  R"("tokens":{"spent":1200,"cap":5000},"evaluation_s":{"spent":30,"cap":60}}})");
+  EXPECT_EQ(spend_text(progress),
+            "0.04 USD of 0.05 USD, 1,200 of 5,000 tokens, 30 s of 1 m 00 s of evaluation");
+  EXPECT_EQ(spend_text(Json::object()), "");
+}
+
 }  // namespace
 }  // namespace paretod::cli
