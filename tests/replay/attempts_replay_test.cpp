@@ -135,9 +135,12 @@ TEST(PaidAttempts, CrashedAtEveryEventNothingIsChargedTwice) {
     }
     EXPECT_EQ(totals.charged.size(), all.size()) << "crashed after event " << cut;
     JobState state;
-    ASSERT_TRUE(crashed->read(id, {}, [&](EventId event_id, std::string_view text) {
-                          return state.apply(event_id, *decode(text)).ok();
-                        }).ok());
+    ASSERT_TRUE(crashed
+                    ->read(id, {},
+                           [&](EventId event_id, std::string_view text) {
+                             return state.apply(event_id, *decode(text)).ok();
+                           })
+                    .ok());
     EXPECT_EQ(state.spent().money_micros, totals.money);
     EXPECT_EQ(state.held().money_micros, 0);
   }
