@@ -66,6 +66,9 @@ struct EvaluationRequest {
   /// Who failed at this trial before (EvaluationReply::worker): another one should try, if there
   /// is one.
   std::string avoid = {};
+  /// A safetensors file with the weights that the candidate stands for, which exists until the
+  /// reply; empty: none.  Set by evaluators that prepare them for a program (evaluators/merge).
+  std::string weights = {};
 
   /// The idempotency key "job:trial:attempt".
   [[nodiscard]] std::string id() const {
