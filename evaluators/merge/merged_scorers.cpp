@@ -1,5 +1,6 @@
 #include <stdexcept>
 
+#include "evaluators/merge/classifier_scorer.hpp"
 #include "evaluators/merge/merged_scorer.hpp"
 
 namespace paretod {
@@ -20,7 +21,9 @@ std::span<const float> MergedWeights::floats(std::string_view name) const {
 }
 
 std::vector<MergedScorerType> merged_scorer_types() {
-  return {};
+  return {{"classifier",
+           "A multi-layer perceptron that classifies: accuracy and cross-entropy per task.",
+           classifier_scorer}};
 }
 
 }  // namespace paretod

@@ -13,7 +13,7 @@
 
 namespace paretod {
 
-/// Trials of a job are numbered 1, 2, 3, ... in the order in which the optimizer asks for them.
+/// Trials of a job are numbered 1, 2, 3, ... in the order in which they are asked for.
 using TrialNumber = std::uint64_t;
 
 /// A point plus what to evaluate it at.
