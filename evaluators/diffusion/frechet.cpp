@@ -124,8 +124,8 @@ FrechetDistance::SampleExpansion FrechetDistance::expand(std::span<const double>
   expansion.distance = shift.squaredNorm() + trace_ + norms.sum() / freedom - 2 * roots.sum();
   // (x_i - m)' curvature (x_i - m) with the curvature of Expansion, in terms of the eigenvectors u
   // of A S1 A': |x_i - m|^2 - (n - 1) sum over k of sqrt(eigenvalue_k) u_k(i)^2.
-  const Eigen::VectorXd influence = norms - freedom * solver.eigenvectors().cwiseAbs2() * roots +
-                                    2 * centred * shift;
+  const Eigen::VectorXd influence =
+      norms - freedom * solver.eigenvectors().cwiseAbs2() * roots + 2 * centred * shift;
   expansion.influence.assign(influence.data(), influence.data() + influence.size());
   return expansion;
 }

@@ -15,9 +15,9 @@ LinearLayer influence_layer(const FrechetDistance::Expansion& expansion) {
   return layer;
 }
 
-void influence_of_tile(const SimdKernels& kernels, const LinearLayer& layer,
-                       const Moments& moments, const float* features, std::size_t samples,
-                       float* influence, float* centred, float* change) {
+void influence_of_tile(const SimdKernels& kernels, const LinearLayer& layer, const Moments& moments,
+                       const float* features, std::size_t samples, float* influence, float* centred,
+                       float* change) {
   const std::size_t dimension = moments.mean.size();
   for (std::size_t row = 0; row < dimension; ++row) {
     const auto mean = static_cast<float>(moments.mean[row]);

@@ -18,9 +18,9 @@ LinearLayer influence_layer(const FrechetDistance::Expansion& expansion);
 
 /// influence[i] of the first `samples` lanes of a tile of features [rows][tile_lanes]; `centred`
 /// and `change` are scratch tiles of as many (padded) rows.
-void influence_of_tile(const SimdKernels& kernels, const LinearLayer& layer,
-                       const Moments& moments, const float* features, std::size_t samples,
-                       float* influence, float* centred, float* change);
+void influence_of_tile(const SimdKernels& kernels, const LinearLayer& layer, const Moments& moments,
+                       const float* features, std::size_t samples, float* influence, float* centred,
+                       float* change);
 
 /// Labels are dealt out in turn, not drawn, so only the spread within each label is noise: sample i
 /// has label i mod `labels`.  Needs two samples or more.

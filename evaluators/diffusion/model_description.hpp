@@ -30,7 +30,7 @@ struct CheckpointFile {
 struct ModelDescription {
   DenoiserShape shape;
   std::size_t timesteps = 1000;
-  std::optional<std::size_t> null_class;  ///< never asked for as a label
+  std::optional<std::size_t> null_class;    ///< never asked for as a label
   std::vector<CheckpointFile> checkpoints;  ///< by increasing iteration
   std::vector<CheckpointFile> ema;
   std::string features;   ///< path

@@ -1,7 +1,6 @@
 #include "evaluators/diffusion/reference_images.hpp"
 
 #include <algorithm>
-#include <vector>
 
 #include "adapters/safetensors/widen.hpp"
 #include "evaluators/diffusion/tiles.hpp"
@@ -22,6 +21,15 @@ Result<ImageFeatures> reference_features(const SafetensorsFile& file, const std:
 
   ImageFeatures features;
   features.count = images->shape[0];
+  features.labels.resize(features.count);
+  if (const TensorView* labels = file.find(set + ".labels")) {
+    if (labels->dtype != DType::u8 || labels->shape != std::vector{images->shape[0]}) {
+      return invalid(file.path() + ": the tensor \"" + set + ".labels\" must be U8 of shape [" +
+                     std::to_string(features.count) + "]");
+    }
+    const std::vector<float> read = to_floats(*labels).value();
+    features.labels.assign(read.begin(), read.end());
+  }
   const AlignedVector<float> inputs = to_tiles(values.data(), features.count, pixels);
   features.tiles.resize(tiles_for(features.count) * network.rows() * tile_lanes);
   AlignedVector<float> scratch(network.scratch_size());
@@ -33,10 +41,10 @@ Result<ImageFeatures> reference_features(const SafetensorsFile& file, const std:
   return features;
 }
 
-Moments moments_of(const SimdKernels& kernels, const ImageFeatures& features,
-                   std::size_t dimension, std::size_t rows) {
-  MomentSums sums{features.count, std::vector<double>(dimension),
-                  std::vector<double>(rows * rows), rows};
+Moments moments_of(const SimdKernels& kernels, const ImageFeatures& features, std::size_t dimension,
+                   std::size_t rows) {
+  MomentSums sums{features.count, std::vector<double>(dimension), std::vector<double>(rows * rows),
+                  rows};
   for (std::size_t row = 0; row < rows; row += 4) {
     sum_strip(kernels, features.tiles.data(), tiles_for(features.count), row, sums);
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "adapters/safetensors/safetensors.hpp"
 #include "evaluators/diffusion/aligned.hpp"
@@ -17,14 +18,16 @@ namespace paretod {
 struct ImageFeatures {
   std::size_t count = 0;
   AlignedVector<float> tiles;
+  std::vector<double> labels;  ///< one per image
 };
 
-/// Features of the images "<set>.images" [n >= 2, pixels], U8 from 0 to 16.
+/// Features of the images "<set>.images" [n >= 2, pixels], U8 from 0 to 16, with their labels
+/// "<set>.labels" [n], U8; zeros where there are none.
 Result<ImageFeatures> reference_features(const SafetensorsFile& file, const std::string& set,
                                          const FeatureNetwork& network, std::size_t pixels);
 
 /// Mean and covariance of the first `dimension` of `rows` rows.
-Moments moments_of(const SimdKernels& kernels, const ImageFeatures& features,
-                   std::size_t dimension, std::size_t rows);
+Moments moments_of(const SimdKernels& kernels, const ImageFeatures& features, std::size_t dimension,
+                   std::size_t rows);
 
 }  // namespace paretod

@@ -119,8 +119,8 @@ Result<Parameter> schedule_parameter(const ScheduleConfig& config, const ModelDe
     problems.push_back({"/least_steps", "must not be above most_steps"});
   }
   if (schedule.most > model.timesteps) {
-    problems.push_back({"/most_steps", "the model has only " + std::to_string(model.timesteps) +
-                                           " time steps"});
+    problems.push_back(
+        {"/most_steps", "the model has only " + std::to_string(model.timesteps) + " time steps"});
   }
   if (config.solvers.empty()) problems.push_back({"/solvers", "must name at least one"});
   for (std::size_t i = 0; i < config.solvers.size(); ++i) {
@@ -257,8 +257,7 @@ Result<ScheduleRequest> ScheduleEvaluator::request_for(const EvaluationRequest& 
   }
   out.replicate = candidate.replicate;
   out.guidance = paretod::describe<ScheduleJobParams>().bind(request.context->params)->guidance;
-  auto nodes =
-      schedule_nodes(request.context->space, candidate.point, config_, scorer_.model());
+  auto nodes = schedule_nodes(request.context->space, candidate.point, config_, scorer_.model());
   if (!nodes) return nodes.error();
   out.nodes = std::move(*nodes);
   return out;

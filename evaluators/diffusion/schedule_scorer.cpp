@@ -58,6 +58,11 @@ std::vector<double> sequence_key(const ScheduleRequest& request) {
   return key;
 }
 
+/// How many classes samples are dealt.
+std::size_t labels_of(const ModelDescription& model) {
+  return model.shape.classes - (model.null_class ? 1 : 0);
+}
+
 /// Processor time of this thread, which other load does not distort.
 double thread_seconds() {
   std::timespec now{};
@@ -92,11 +97,11 @@ struct ScheduleScorer::Block {
 /// What is known of one schedule on one block of noise.
 struct ScheduleScorer::Samples {
   std::vector<double> key;
-  std::size_t tiles = 0;                // sampled
-  AlignedVector<float> features;        // [tiles][rows][tile_lanes], every lane a sample
-  std::vector<Block> blocks;            // of the first tiles / block_tiles whole blocks, as needed
-  double seconds = 0;                   // that sampling them took
-  std::size_t bad_tile = never;         // the first one that is not finite
+  std::size_t tiles = 0;          // sampled
+  AlignedVector<float> features;  // [tiles][rows][tile_lanes], every lane a sample
+  std::vector<Block> blocks;      // of the first tiles / block_tiles whole blocks, as needed
+  double seconds = 0;             // that sampling them took
+  std::size_t bad_tile = never;   // the first one that is not finite
   static constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 
   // While a batch is worked on.
@@ -137,7 +142,9 @@ Result<ScheduleScorer> ScheduleScorer::load(const std::string& model_path,
   const std::size_t dimension = features->dimension();
   const std::size_t rows = features->rows();
   std::optional<KernelDistance> kernel;
-  if (options.kernel_distance) kernel.emplace(*searched, dimension, rows, kernels);
+  if (options.kernel_distance) {
+    kernel.emplace(*searched, dimension, rows, labels_of(*model), kernels);
+  }
   FrechetDistance to_searched(moments_of(kernels, *searched, dimension, rows));
   FrechetDistance to_heldout(moments_of(kernels, *heldout, dimension, rows));
   return ScheduleScorer(std::move(*model), file->label, std::move(denoiser), std::move(*features),
@@ -165,7 +172,7 @@ ScheduleScorer::ScheduleScorer(ScheduleScorer&&) noexcept = default;
 ScheduleScorer::~ScheduleScorer() = default;
 
 std::size_t ScheduleScorer::labels() const {
-  return model_.shape.classes - (model_.null_class ? 1 : 0);
+  return labels_of(model_);
 }
 
 std::size_t ScheduleScorer::label(std::size_t sample) const {
@@ -180,8 +187,7 @@ ScheduleCost ScheduleScorer::cost(const ScheduleRequest& request) const {
     const std::size_t blocks = model_.shape.blocks - count_dropped(node);
     cost.calls += passes;
     cost.blocks += passes * blocks;
-    cost.multiply_adds +=
-        static_cast<double>(passes) * Denoiser::flops(model_.shape, blocks) / 2;
+    cost.multiply_adds += static_cast<double>(passes) * Denoiser::flops(model_.shape, blocks) / 2;
   }
   return cost;
 }
@@ -265,8 +271,8 @@ void ScheduleScorer::draw(std::span<const std::shared_ptr<Samples>> all, std::si
     Samples& samples = *all[i];
     samples.features.resize(std::max(samples.tiles, samples.wanted_tiles) * tile_size);
     samplers.push_back(sampler(*samples.request));
-    noise.push_back(noise_.block(samples.request->replicate, samples.wanted_tiles * tile_lanes,
-                                 threads));
+    noise.push_back(
+        noise_.block(samples.request->replicate, samples.wanted_tiles * tile_lanes, threads));
     bad_tiles[i] = samples.bad_tile;
     for (std::size_t tile = samples.tiles; tile < samples.wanted_tiles; ++tile) {
       tasks.push_back({i, tile});
@@ -288,8 +294,8 @@ void ScheduleScorer::draw(std::span<const std::shared_ptr<Samples>> all, std::si
       }
       return;
     }
-    features_.compute(scratch.images.data(), tile_lanes,
-                      all[i]->features.data() + tile * tile_size, scratch.network.data());
+    features_.compute(scratch.images.data(), tile_lanes, all[i]->features.data() + tile * tile_size,
+                      scratch.network.data());
   });
   if (cancelled) {
     for (const auto& samples : all) samples->features.resize(samples->tiles * tile_size);
@@ -308,7 +314,8 @@ void ScheduleScorer::draw(std::span<const std::shared_ptr<Samples>> all, std::si
   }
 }
 
-void ScheduleScorer::summarize(const float* tiles, std::size_t samples, Block& block) const {
+void ScheduleScorer::summarize(const float* tiles, std::size_t first, std::size_t samples,
+                               Block& block) const {
   const std::size_t rows = features_.rows();
   AlignedVector<float> masked;
   if (samples % tile_lanes != 0) {  // sums run over whole tiles
@@ -325,7 +332,10 @@ void ScheduleScorer::summarize(const float* tiles, std::size_t samples, Block& b
   for (std::size_t row = 0; row < rows; row += 4) {
     sum_strip(*kernels_, tiles, tiles_for(samples), row, block.sums);
   }
-  if (kernel_) block.kernel = kernel_->block(tiles, samples);
+  if (!kernel_) return;
+  std::vector<double> labels;
+  for (std::size_t i = 0; i < samples; ++i) labels.push_back(static_cast<double>(label(first + i)));
+  block.kernel = kernel_->block(tiles, labels);
 }
 
 std::vector<ScheduleScore> ScheduleScorer::score_group(std::span<const ScheduleRequest> requests,
@@ -358,6 +368,7 @@ std::vector<ScheduleScore> ScheduleScorer::score_group(std::span<const ScheduleR
 
   struct Task {
     const float* tiles;
+    std::size_t first;
     std::size_t samples;
     Block* block;
   };
@@ -376,15 +387,16 @@ std::vector<ScheduleScore> ScheduleScorer::score_group(std::span<const ScheduleR
     for (std::size_t b = samples.blocks.size(); b < whole; ++b) new_blocks.push_back({&samples, b});
     samples.blocks.resize(std::max(samples.blocks.size(), whole));
     if (const std::size_t rest = requests[i].samples % block_samples; rest > 0) {
-      tasks.push_back({samples.features.data() + whole * block_size, rest, &tails[i]});
+      tasks.push_back(
+          {samples.features.data() + whole * block_size, whole * block_samples, rest, &tails[i]});
     }
   }
   for (const auto& [samples, b] : new_blocks) {
-    tasks.push_back({samples->features.data() + b * block_size, block_samples,
+    tasks.push_back({samples->features.data() + b * block_size, b * block_samples, block_samples,
                      &samples->blocks[b]});
   }
   parallel_for(threads, tasks.size(), [&](std::size_t t, std::size_t) {
-    summarize(tasks[t].tiles, tasks[t].samples, *tasks[t].block);
+    summarize(tasks[t].tiles, tasks[t].first, tasks[t].samples, *tasks[t].block);
   });
   for (std::size_t i = 0; i < requests.size(); ++i) {
     if (scores[i].status == ScheduleScore::Status::ok) {
@@ -440,9 +452,9 @@ void ScheduleScorer::measure(const ScheduleRequest& request, const Samples& samp
     parallel_for(threads, tiles_for(request.samples), [&](std::size_t tile, std::size_t worker) {
       const std::size_t first = tile * tile_lanes;
       influence_of_tile(*kernels_, layer, moments,
-                        samples.features.data() + tile * rows * tile_lanes,
-                        request.samples - first, influence.data() + first,
-                        scratch_[worker]->centred.data(), scratch_[worker]->change.data());
+                        samples.features.data() + tile * rows * tile_lanes, request.samples - first,
+                        influence.data() + first, scratch_[worker]->centred.data(),
+                        scratch_[worker]->change.data());
     });
   }
   score.standard_error = stratified_error(influence, labels());

@@ -115,7 +115,7 @@ class ScheduleScorer {
             const std::atomic<bool>& cancelled);
   bool sample_tile(const ScheduleSampler& sampler, const NoiseBlock& noise, std::size_t tile,
                    Scratch& scratch) const;
-  void summarize(const float* tiles, std::size_t samples, Block& block) const;
+  void summarize(const float* tiles, std::size_t first, std::size_t samples, Block& block) const;
   void measure(const ScheduleRequest& request, const Samples& samples, const Block& tail,
                std::size_t threads, ScheduleScore& score);
   [[nodiscard]] ScheduleSampler sampler(const ScheduleRequest& request) const;

@@ -26,8 +26,8 @@ double half_log_snr(double alpha_bar) {
 
 /// Of the newest prediction and the one before it, in the data prediction of second order.
 std::array<float, history> extrapolation(double before, double now, double next) {
-  const double half_ratio = (half_log_snr(next) - half_log_snr(now)) /
-                            (half_log_snr(now) - half_log_snr(before)) / 2;
+  const double half_ratio =
+      (half_log_snr(next) - half_log_snr(now)) / (half_log_snr(now) - half_log_snr(before)) / 2;
   return {static_cast<float>(1 + half_ratio), static_cast<float>(-half_ratio), 0, 0};
 }
 
@@ -66,9 +66,9 @@ std::vector<SolverStep> solver_steps(const std::vector<double>& alpha_bar,
     SolverStep step;
     step.time = nodes[i].time;
     step.dropped = std::move(nodes[i].dropped);
-    step.coefficients = {
-        static_cast<float>(std::sqrt(now)), static_cast<float>(std::sqrt(1 - now)),
-        static_cast<float>(std::sqrt(next)), static_cast<float>(std::sqrt(1 - next))};
+    step.coefficients = {static_cast<float>(std::sqrt(now)), static_cast<float>(std::sqrt(1 - now)),
+                         static_cast<float>(std::sqrt(next)),
+                         static_cast<float>(std::sqrt(1 - next))};
     step.solver = nodes[i].solver;
     step.order = 1;
     step.weights = adams_bashforth[0];

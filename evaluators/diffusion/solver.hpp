@@ -94,8 +94,7 @@ class ScheduleSampler {
   [[nodiscard]] const std::vector<SolverStep>& steps() const { return steps_; }
 
  private:
-  void predict(std::size_t step, const float* x, const std::size_t* labels,
-               Scratch& scratch) const;
+  void predict(std::size_t step, const float* x, const std::size_t* labels, Scratch& scratch) const;
   bool advance(std::size_t step, float* x, Scratch& scratch) const;
 
   const Denoiser* denoiser_;
