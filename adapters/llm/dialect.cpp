@@ -33,6 +33,7 @@ json to_json(const Completion& completion) {
   if (!completion.logprobs.empty()) {
     out["logprobs"] = completion.logprobs;
     out["greedy"] = completion.greedy;
+    if (completion.beyond) out["beyond"] = true;
   }
   for (const auto& [text, logprob] : completion.first) out["first"].push_back({text, logprob});
   return out;
@@ -50,6 +51,8 @@ Result<Completion> completion_from_json(const json& value) {
     for (const json& item : *list) out.logprobs.push_back(reader.number(item, "a log-probability"));
     const json* greedy = reader.find("/greedy");
     out.greedy = greedy != nullptr && *greedy == true;
+    const json* beyond = reader.find("/beyond");
+    out.beyond = beyond != nullptr && *beyond == true;
   }
   if (const json* list = reader.find("/first"); list != nullptr && list->is_array()) {
     for (const json& item : *list) {
@@ -68,7 +71,7 @@ Result<Completion> completion_from_json(const json& value) {
 WireRequest Dialect::score(const std::string&, const std::string&, const Selection&) const {
   not_offered();
 }
-Result<Completion> Dialect::read_score(const json&, const std::string&) const {
+Result<Completion> Dialect::read_score(const json&, const std::string&, bool) const {
   not_offered();
 }
 WireRequest Dialect::tokenize(const std::string&) const {

@@ -1,10 +1,10 @@
 #pragma once
 // What is said to inference servers, and what they answer: one dialect per server, as requests and
-// replies in JSON, without any socket.  Shapes after research on llama.cpp (tools/server/README.md),
-// LoRAX (docs/guides/merging_adapters.md), vLLM (docs/features/lora.md), SGLang
-// (docs/advanced_features/lora.ipynb) and the OpenAI API.  Pure functions of their arguments; any
-// thread.  Replies are not trusted: whatever is missing or of another type is an error that names
-// the field.
+// replies in JSON, without any socket.  Shapes after research on llama.cpp
+// (tools/server/README.md), LoRAX (docs/guides/merging_adapters.md), vLLM (docs/features/lora.md),
+// SGLang (docs/advanced_features/lora.ipynb) and the OpenAI API.  Pure functions of their
+// arguments; any thread.  Replies are not trusted: whatever is missing or of another type is an
+// error that names the field.
 
 #include <cstddef>
 #include <cstdint>
@@ -62,6 +62,7 @@ struct Completion {
   std::vector<std::pair<std::string, double>> first;
   /// All tokens that were asked about were the most likely ones.
   bool greedy = false;
+  bool beyond = false;
 };
 nlohmann::json to_json(const Completion& completion);
 Result<Completion> completion_from_json(const nlohmann::json& value);
@@ -92,12 +93,14 @@ class Dialect {
                                              std::size_t alternatives) const = 0;
   [[nodiscard]] virtual Result<Completion> read_generation(const nlohmann::json& reply) const = 0;
 
-  /// ScoresText::whole: log-probabilities of `continuation` after `context`.
+  /// ScoresText::whole: log-probabilities of `continuation` after `context`; without a context, of
+  /// all its tokens but the first.
   [[nodiscard]] virtual WireRequest score(const std::string& context,
                                           const std::string& continuation,
                                           const Selection& selection) const;
   [[nodiscard]] virtual Result<Completion> read_score(const nlohmann::json& reply,
-                                                      const std::string& continuation) const;
+                                                      const std::string& continuation,
+                                                      bool has_context) const;
 
   /// ScoresText::per_token.
   [[nodiscard]] virtual WireRequest tokenize(const std::string& text) const;
@@ -105,6 +108,8 @@ class Dialect {
   [[nodiscard]] virtual WireRequest score_token(const std::vector<int>& context,
                                                 const Selection& selection,
                                                 std::size_t alternatives) const;
+  /// A token beyond the alternatives counts with all the probability that they leave: its
+  /// likelihood is then an upper bound, and `beyond` is set.
   [[nodiscard]] virtual Result<Completion> read_token_score(const nlohmann::json& reply,
                                                             int wanted) const;
 

@@ -2,6 +2,9 @@
 // each.  Log-probabilities come with generated tokens only, so the likelihood of a given text takes
 // one request per token.
 
+#include <algorithm>
+#include <cmath>
+
 #include "adapters/llm/dialect.hpp"
 #include "adapters/llm/reply_reader.hpp"
 
@@ -81,20 +84,29 @@ class LlamaCpp final : public Dialect {
     const ReplyReader entry(*first);
     const json* top = entry.find("/top_logprobs");
     const json& list = top != nullptr && top->is_array() ? *top : json::array();
-    std::size_t place = 0;
-    for (const json& item : list) {
-      if (item.is_object() && item.value("id", -1) == wanted) {
-        out.logprobs = {reader.number(item.value("logprob", json()), "its log-probability")};
+    double left = 1;
+    double least = 0;
+    for (std::size_t place = 0; place < list.size(); ++place) {
+      const ReplyReader alternative(list[place]);
+      const json* logprob = alternative.find("/logprob");
+      const double value =
+          logprob == nullptr ? 0 : reader.number(*logprob, "the log-probability of a token");
+      if (logprob == nullptr) reader.blame("a token lacks its logprob");
+      if (reader.failed()) return reader.error();
+      const json* id = alternative.find("/id");
+      if (id != nullptr && *id == wanted) {
+        out.logprobs = {value};
         out.greedy = place == 0;
-        if (reader.failed()) return reader.error();
         return out;
       }
-      ++place;
+      left -= std::exp(value);
+      least = value;
     }
-    return Error{ErrorKind::not_found, "token " + std::to_string(wanted) + " is not among the " +
-                                           std::to_string(list.size()) +
-                                           " that the server gives log-probabilities of; raise "
-                                           "\"alternatives\" up to the size of the vocabulary"};
+    if (list.empty()) reader.blame("it lacks /completion_probabilities/0/top_logprobs");
+    if (reader.failed()) return reader.error();
+    out.logprobs = {std::min(least, std::log(std::max(left, 1e-30)))};
+    out.beyond = true;
+    return out;
   }
 
  private:
@@ -122,7 +134,11 @@ class LlamaCpp final : public Dialect {
     const std::string stop = reader.text_or("/stop_type", "none");
     out.finish = stop == "limit" ? "length" : "stop";
     const std::uint64_t cached = reader.count_or("/timings/cache_n", 0);
-    out.usage.cached_tokens = cached;
+    if (cached > 0) {
+      reader.blame(
+          "it used a cached prompt although that was forbidden, so other adapters may have "
+          "had a part in it; start the server with --cache-ram 0");
+    }
     out.usage.prompt_tokens =
         reader.count_or("/tokens_evaluated", cached + reader.count_or("/timings/prompt_n", 0));
     out.usage.output_tokens = reader.count_or("/timings/predicted_n", 0);

@@ -70,12 +70,13 @@ Refusal refusal_of(const HttpReply& reply) {
   Refusal out;
   out.kind = kind_of(reply.status, code);
   // The server may know better whether another try is worth it.
-  if (const auto advice = reply.header("x-should-retry"); advice && out.kind != RefusalKind::quota) {
+  if (const auto advice = reply.header("x-should-retry");
+      advice && out.kind != RefusalKind::quota) {
     if (*advice == "true" && out.kind == RefusalKind::refused) out.kind = RefusalKind::broken;
     if (*advice == "false" && out.kind == RefusalKind::broken) out.kind = RefusalKind::refused;
   }
-  out.message = "HTTP " + std::to_string(reply.status) + (code.empty() ? "" : ", " + printable(code)) +
-                ": " + printable(message);
+  out.message = "HTTP " + std::to_string(reply.status) +
+                (code.empty() ? "" : ", " + printable(code)) + ": " + printable(message);
   out.retry_after_s = wait_of(reply);
   return out;
 }

@@ -11,17 +11,17 @@
 namespace paretod::llm {
 
 enum class RefusalKind {
-  throttled,  ///< too many requests: ask again later, and ask less
-  overloaded, ///< the server has enough to do, or is still loading: ask again later
-  broken,     ///< its own fault: worth a few more tries
-  quota,      ///< no credit is left; asking again is pointless until a person did something
-  refused,    ///< the request is wrong, or not allowed
+  throttled,   ///< too many requests: ask again later, and ask less
+  overloaded,  ///< the server has enough to do, or is still loading: ask again later
+  broken,      ///< its own fault: worth a few more tries
+  quota,       ///< no credit is left; asking again is pointless until a person did something
+  refused,     ///< the request is wrong, or not allowed
 };
 
 struct Refusal {
   RefusalKind kind = RefusalKind::refused;
-  std::string message;                 ///< of the server, at most 500 bytes, printable ASCII
-  std::optional<double> retry_after_s; ///< as the headers say; not negative
+  std::string message;                  ///< of the server, at most 500 bytes, printable ASCII
+  std::optional<double> retry_after_s;  ///< as the headers say; not negative
 };
 
 /// Of a reply with any status but 2xx.

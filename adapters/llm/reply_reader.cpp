@@ -48,7 +48,7 @@ std::string ReplyReader::text(const std::string& pointer) {
   return {};
 }
 
-std::string ReplyReader::text_or(const std::string& pointer, const std::string& absent) {
+std::string ReplyReader::text_or(const std::string& pointer, const std::string& absent) const {
   const json* value = find(pointer);
   return value != nullptr && value->is_string() ? value->get<std::string>() : absent;
 }
@@ -56,8 +56,7 @@ std::string ReplyReader::text_or(const std::string& pointer, const std::string& 
 std::uint64_t ReplyReader::count(const std::string& pointer) {
   const json& value = require(pointer);
   if (failed()) return 0;
-  if (value.is_number_unsigned() ||
-      (value.is_number_integer() && value.get<std::int64_t>() >= 0)) {
+  if (value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0)) {
     return value.get<std::uint64_t>();
   }
   blame(pointer + " has to be a whole number that is not negative");

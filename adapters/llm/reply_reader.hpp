@@ -20,10 +20,10 @@ class ReplyReader {
   /// Its absence is a defect.  Never null.
   const nlohmann::json& require(const std::string& pointer);
 
-  std::string text(const std::string& pointer);             ///< required; null reads as ""
-  std::uint64_t count(const std::string& pointer);          ///< required
+  std::string text(const std::string& pointer);     ///< required; null reads as ""
+  std::uint64_t count(const std::string& pointer);  ///< required
   std::uint64_t count_or(const std::string& pointer, std::uint64_t absent);
-  std::string text_or(const std::string& pointer, const std::string& absent);
+  [[nodiscard]] std::string text_or(const std::string& pointer, const std::string& absent) const;
   /// A finite number at a value that was found; `where` names it.
   double number(const nlohmann::json& value, const std::string& where);
 

@@ -49,8 +49,8 @@ class Sglang final : public Dialect {
     return {"/generate", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_score(const json& reply,
-                                              const std::string& continuation) const override {
+  [[nodiscard]] Result<Completion> read_score(const json& reply, const std::string& continuation,
+                                              bool has_context) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
     const json& list = reader.require("/meta_info/input_token_logprobs");
@@ -65,7 +65,7 @@ class Sglang final : public Dialect {
       tokens.push_back(std::move(scored));
     }
     if (reader.failed()) return reader.error();
-    auto logprobs = logprobs_of_end(tokens, continuation);
+    auto logprobs = logprobs_of_end(tokens, continuation, !has_context);
     if (!logprobs) return logprobs.error();
     out.logprobs = std::move(*logprobs);
     return out;

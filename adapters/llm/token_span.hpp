@@ -17,8 +17,8 @@ struct ScoredToken {
 
 /// Log-probabilities of the tokens that make up `end`, the last part of the text, counted from the
 /// back so that special tokens at the front do no harm.  A token that lies across the border counts
-/// as part of the end.
+/// as part of the end.  `whole`: the end is all of the text, whose first token has none to give.
 Result<std::vector<double>> logprobs_of_end(const std::vector<ScoredToken>& tokens,
-                                            std::string_view end);
+                                            std::string_view end, bool whole);
 
 }  // namespace paretod::llm

@@ -1,5 +1,5 @@
-// vLLM: a merged adapter is loaded from a folder under a name of its own, which requests then give as
-// their model.  Its prefix cache knows adapters by name only (issues 42125, 30931), so names are
+// vLLM: a merged adapter is loaded from a folder under a name of its own, which requests then give
+// as their model.  Its prefix cache knows adapters by name only (issues 42125, 30931), so names are
 // never used twice and a salt stands beside them.
 
 #include "adapters/llm/dialect.hpp"
@@ -56,8 +56,8 @@ class Vllm final : public Dialect {
     return {"/v1/completions", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_score(const json& reply,
-                                              const std::string& continuation) const override {
+  [[nodiscard]] Result<Completion> read_score(const json& reply, const std::string& continuation,
+                                              bool has_context) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
     out.text.clear();  // the prompt again
@@ -74,7 +74,7 @@ class Vllm final : public Dialect {
       tokens.push_back(std::move(scored));
     }
     if (reader.failed()) return reader.error();
-    auto logprobs = logprobs_of_end(tokens, continuation);
+    auto logprobs = logprobs_of_end(tokens, continuation, !has_context);
     if (!logprobs) return logprobs.error();
     out.logprobs = std::move(*logprobs);
     return out;
@@ -91,7 +91,8 @@ class Vllm final : public Dialect {
     Completion out;
     out.text = reader.text("/choices/0/text");
     out.finish = reader.text_or("/choices/0/finish_reason", "stop");
-    out.usage = {reader.count("/usage/prompt_tokens"), reader.count_or("/usage/completion_tokens", 0),
+    out.usage = {reader.count("/usage/prompt_tokens"),
+                 reader.count_or("/usage/completion_tokens", 0),
                  reader.count_or("/usage/prompt_tokens_details/cached_tokens", 0)};
     out.fingerprint = reader.text_or("/system_fingerprint", "");
     return out;

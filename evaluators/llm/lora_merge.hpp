@@ -4,9 +4,10 @@
 // functions on float32, row-major tensors; any thread.
 //
 // An adapter changes the weight of a linear module by scale * B A, where A is rank x inputs and B
-// is outputs x rank.  Of adapter i a merge uses keep_i in [0, 1], the share of the entries of A that
-// is kept (S below), and weight_i, of any sign:
-//   factor space   (sum_i weight_i B_i) (sum_i weight_i S(A_i)), of the same rank, with cross terms;
+// is outputs x rank.  Of adapter i a merge uses keep_i in [0, 1], the share of the entries of A
+// that is kept (S below), and weight_i, of any sign:
+//   factor space   (sum_i weight_i B_i) (sum_i weight_i S(A_i)), of the same rank, with cross
+//   terms;
 //                  it does not change when all weights change their sign
 //   delta space    sum_i weight_i B_i S(A_i), of the summed rank
 //

@@ -143,8 +143,8 @@ TEST(LoraMerge, TheOrderOfTheAdaptersDoesNotMatter) {
       const auto same = std::find_if(theirs->modules.begin(), theirs->modules.end(),
                                      [&](const LoraModule& m) { return m.name == module.name; });
       ASSERT_NE(same, theirs->modules.end());
-      EXPECT_LT(
-          distance(delta_weight(module, ours->scale), delta_weight(*same, theirs->scale)), 1e-5);
+      EXPECT_LT(distance(delta_weight(module, ours->scale), delta_weight(*same, theirs->scale)),
+                1e-5);
     }
   }
 }

@@ -83,7 +83,8 @@ std::vector<int> best_of(const std::vector<double>& scores, std::size_t count) {
   count = std::min(count, order.size());
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
                     [&](int a, int b) {
-                      return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+                      return scores[static_cast<std::size_t>(a)] >
+                             scores[static_cast<std::size_t>(b)];
                     });
   order.resize(count);
   return order;
@@ -205,8 +206,8 @@ class LlamaCpp final : public Base {
     if (content.ignore_adapters) std::fill(scales.begin(), scales.end(), 0.0);
     Generation wanted;
     const json& prompt = body.at("prompt");
-    wanted.prompt = prompt.is_string() ? ToyModel::tokenize(prompt.get<std::string>())
-                                       : prompt.get<TokenIds>();
+    wanted.prompt =
+        prompt.is_string() ? ToyModel::tokenize(prompt.get<std::string>()) : prompt.get<TokenIds>();
     wanted.most = static_cast<std::size_t>(body.value("n_predict", 16));
     wanted.temperature = body.value("temperature", 0.8);
     wanted.seed = body.value("seed", std::uint64_t{0});
@@ -270,7 +271,8 @@ class Lorax final : public Base {
   StubReply handle(const std::string&, const std::string& target, const json& body,
                    const StubContent& content) override {
     if (target == "/health") return {200, ""};
-    if (target == "/info") return reply_of({{"model_id", "toy"}, {"max_concurrent_requests", 1024}});
+    if (target == "/info")
+      return reply_of({{"model_id", "toy"}, {"max_concurrent_requests", 1024}});
     if (target != "/generate") return {404, ""};
     if (!body.is_object()) return error(422, "the body is no JSON object", "validation");
     const json parameters = body.value("parameters", json::object());
@@ -280,7 +282,8 @@ class Lorax final : public Base {
         found != parameters.end() && !found->is_null()) {
       const auto ids = found->value("ids", std::vector<std::string>{});
       const auto weights = found->value("weights", std::vector<double>{});
-      if (parameters.contains("adapter_id")) return error(422, "both kinds of adapter", "validation");
+      if (parameters.contains("adapter_id"))
+        return error(422, "both kinds of adapter", "validation");
       if (ids.empty() || ids.size() != weights.size()) {
         return error(422, "`weights` must be of the length of `ids`", "validation");
       }
@@ -316,7 +319,8 @@ class Lorax final : public Base {
                                  wanted.prompt.begin() + static_cast<std::ptrdiff_t>(i));
           const int token = wanted.prompt[i];
           prefill.push_back({{"id", token}, {"text", ToyModel::piece(token)}});
-          prefill.back()["logprob"] = i == 0 ? json() : json(at(model().next(context, delta), token));
+          prefill.back()["logprob"] =
+              i == 0 ? json() : json(at(model().next(context, delta), token));
         }
       }
       json tokens = json::array();
@@ -363,9 +367,10 @@ class Loading : public Base {
 
  protected:
   static StubReply error(int status, const std::string& message, const std::string& type) {
-    return {status, json{{"error",
-                          {{"message", message}, {"type", type}, {"param", nullptr}, {"code", status}}}}
-                        .dump()};
+    return {status,
+            json{{"error",
+                  {{"message", message}, {"type", type}, {"param", nullptr}, {"code", status}}}}
+                .dump()};
   }
 
   StubReply load(const json& body) {
@@ -448,8 +453,8 @@ class Vllm final : public Loading {
                 {"finish_reason", out.finish == "length" ? "length" : "stop"},
                 {"logprobs", nullptr}};
     if (body.contains("logprobs") && !body["logprobs"].is_null()) {
-      choice["logprobs"] = logprobs(wanted.prompt, out.tokens, echo, body["logprobs"].get<std::size_t>(),
-                                    *delta);
+      choice["logprobs"] =
+          logprobs(wanted.prompt, out.tokens, echo, body["logprobs"].get<std::size_t>(), *delta);
     }
     return reply_of({{"id", "cmpl-1"},
                      {"object", "text_completion"},
@@ -482,8 +487,8 @@ class Vllm final : public Loading {
           out["token_logprobs"].push_back(nullptr);
           out["top_logprobs"].push_back(nullptr);
         } else {
-          const auto scores =
-              model().next(TokenIds(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(i)), delta);
+          const auto scores = model().next(
+              TokenIds(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(i)), delta);
           out["token_logprobs"].push_back(at(scores, all[i]));
           json best = json::object();
           for (const int id : best_of(scores, top)) best[ToyModel::piece(id)] = at(scores, id);
@@ -635,10 +640,13 @@ class LossOracle final : public Base {
     if (target == "/health") return reply_of({{"status", "ok"}});
     if (target == "/v1/sessions") {
       const std::string split = body.value("/query_plus/dataset"_json_pointer, "search");
-      sessions_.push_back(toy_examples(
-          model(), split == "search" ? 0 : split == "select" ? 1 : 2, 40));
-      return reply_of({{"session_id", std::to_string(sessions_.size() - 1)},
-                       {"adapter_count", count()}});
+      sessions_.push_back(toy_examples(model(),
+                                       split == "search"   ? 0
+                                       : split == "select" ? 1
+                                                           : 2,
+                                       40));
+      return reply_of(
+          {{"session_id", std::to_string(sessions_.size() - 1)}, {"adapter_count", count()}});
     }
     const std::string prefix = "/v1/sessions/";
     std::size_t session = sessions_.size();

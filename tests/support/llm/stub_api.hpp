@@ -1,7 +1,7 @@
 #pragma once
-// Request and reply shapes of the servers that the stub can be, after their documentation: llama.cpp,
-// LoRAX, vLLM, SGLang, hosted OpenAI, and the loss service of the Black-Box-Merging release.  They
-// answer from the toy model; they know nothing of sockets, money or faults.
+// Request and reply shapes of the servers that the stub can be, after their documentation:
+// llama.cpp, LoRAX, vLLM, SGLang, hosted OpenAI, and the loss service of the Black-Box-Merging
+// release.  They answer from the toy model; they know nothing of sockets, money or faults.
 
 #include <cstdint>
 #include <memory>
@@ -36,6 +36,7 @@ class StubApi {
 };
 
 /// "llama_cpp", "lorax", "vllm", "sglang", "openai" or "loss_oracle"; throws for another.
-std::unique_ptr<StubApi> make_stub_api(const std::string& kind, std::shared_ptr<const ToyModel> model);
+std::unique_ptr<StubApi> make_stub_api(const std::string& kind,
+                                       std::shared_ptr<const ToyModel> model);
 
 }  // namespace paretod::testing

@@ -15,12 +15,9 @@
 int main(int argc, char** argv) {
   using namespace paretod::testing;
   try {
-    std::map<std::string, std::string> options{{"--adapters", "3,3,1"},
-                                               {"--seed", "1"},
-                                               {"--port", "0"},
-                                               {"--faults", "{}"},
-                                               {"--files", ""},
-                                               {"--examples", "100,60,200"}};
+    std::map<std::string, std::string> options{
+        {"--adapters", "3,3,1"}, {"--seed", "1"}, {"--port", "0"},
+        {"--faults", "{}"},      {"--files", ""}, {"--examples", "100,60,200"}};
     bool known = argc % 2 == 0;
     for (int i = 2; known && i + 1 < argc; i += 2) {
       known = options.contains(argv[i]);
@@ -29,7 +26,8 @@ int main(int argc, char** argv) {
     unsigned counts[3] = {};
     unsigned examples[3] = {};
     known = known &&
-            std::sscanf(options["--adapters"].c_str(), "%u,%u,%u", counts, counts + 1, counts + 2) == 3 &&
+            std::sscanf(options["--adapters"].c_str(), "%u,%u,%u", counts, counts + 1,
+                        counts + 2) == 3 &&
             std::sscanf(options["--examples"].c_str(), "%u,%u,%u", examples, examples + 1,
                         examples + 2) == 3;
     if (!known) {
@@ -48,7 +46,8 @@ int main(int argc, char** argv) {
     if (!options["--files"].empty()) {
       write_toy_files(*model, options["--files"], examples[0], examples[1], examples[2]);
     }
-    StubServer server(make_stub_api(kind, model), options["--faults"], std::stoi(options["--port"]));
+    StubServer server(make_stub_api(kind, model), options["--faults"],
+                      std::stoi(options["--port"]));
     std::printf("%d\n", server.port());
     std::fflush(stdout);
     server.wait();

@@ -108,7 +108,8 @@ class StubServer::State {
       co_await http::async_write_header(socket, serializer,
                                         asio::redirect_error(asio::use_awaitable, error));
       if (answer.ending == Ending::cut) {
-        const std::string half = answer.response.body().substr(0, answer.response.body().size() / 2);
+        const std::string half =
+            answer.response.body().substr(0, answer.response.body().size() / 2);
         co_await asio::async_write(socket, asio::buffer(half),
                                    asio::redirect_error(asio::use_awaitable, error));
         co_return;
@@ -148,7 +149,8 @@ class StubServer::State {
                               faults_.value("ignore_adapters", false)};
     if (!api_->charged(target)) {
       StubReply reply = api_->handle(std::string(request.method_string()), target, body, content);
-      answer.response = response_of(reply.status, std::move(reply.body), reply.content_type, request);
+      answer.response =
+          response_of(reply.status, std::move(reply.body), reply.content_type, request);
       return answer;
     }
     ++bill_.requests;
@@ -184,13 +186,14 @@ class StubServer::State {
   Response limited(const http::request<http::string_body>& request, double wait_s, bool say_when,
                    const char* type = "rate_limit_exceeded") {
     ++bill_.refused;
-    Response response =
-        response_of(429, json{{"error", {{"message", "too many requests"},
-                                         {"type", "requests"},
-                                         {"param", nullptr},
-                                         {"code", type}}}}
-                             .dump(),
-                    "application/json", request);
+    Response response = response_of(429,
+                                    json{{"error",
+                                          {{"message", "too many requests"},
+                                           {"type", "requests"},
+                                           {"param", nullptr},
+                                           {"code", type}}}}
+                                        .dump(),
+                                    "application/json", request);
     if (say_when) {
       response.set("retry-after-ms", std::to_string(static_cast<long>(wait_s * 1000) + 1));
     }

@@ -65,7 +65,8 @@ void times(const std::vector<double>& matrix, const std::vector<double>& vector,
            std::vector<double>& out) {
   for (std::size_t row = 0; row < out.size(); ++row) {
     double sum = 0;
-    for (std::size_t i = 0; i < vector.size(); ++i) sum += matrix[row * vector.size() + i] * vector[i];
+    for (std::size_t i = 0; i < vector.size(); ++i)
+      sum += matrix[row * vector.size() + i] * vector[i];
     out[row] += sum;
   }
 }
@@ -87,8 +88,8 @@ std::vector<float> toy_sparsified(const std::vector<float>& tensor, double alpha
   std::sort(sorted.begin(), sorted.end(),
             [](float a, float b) { return std::abs(a) > std::abs(b); });
   const double wanted = std::nearbyint(alpha * static_cast<double>(tensor.size()));
-  const auto kept = static_cast<std::size_t>(
-      std::clamp(wanted, 1.0, static_cast<double>(tensor.size())));
+  const auto kept =
+      static_cast<std::size_t>(std::clamp(wanted, 1.0, static_cast<double>(tensor.size())));
   const float threshold = std::abs(sorted[kept - 1]);
   for (std::size_t i = 0; i < tensor.size(); ++i) {
     if (std::abs(tensor[i]) >= threshold) out[i] = tensor[i];
@@ -179,8 +180,8 @@ TokenIds ToyModel::tokenize(std::string_view text) {
                number < static_cast<int>(toy_vocabulary)) {
       ids.push_back(number);
     } else {
-      ids.push_back(first_word +
-                    static_cast<int>(std::hash<std::string>()(word) % (toy_vocabulary - first_word)));
+      ids.push_back(first_word + static_cast<int>(std::hash<std::string>()(word) %
+                                                  (toy_vocabulary - first_word)));
     }
   }
   return ids;
@@ -198,7 +199,8 @@ std::string ToyModel::piece(int token) {
 std::vector<double> ToyModel::next(const TokenIds& context, const ToyDelta& delta) const {
   std::vector<double> x(toy_width, 0.0);
   double weight = 1;
-  for (std::size_t age = 0; age < std::min<std::size_t>(context.size(), 8); ++age, weight *= decay) {
+  for (std::size_t age = 0; age < std::min<std::size_t>(context.size(), 8);
+       ++age, weight *= decay) {
     const auto token = static_cast<std::size_t>(context[context.size() - 1 - age]);
     for (std::size_t i = 0; i < toy_width; ++i) x[i] += weight * embedding_[token * toy_width + i];
   }
@@ -221,7 +223,8 @@ TokenIds ToyModel::greedy(TokenIds context, const ToyDelta& delta, std::size_t m
   TokenIds out;
   while (out.size() < most) {
     const std::vector<double> scores = next(context, delta);
-    const auto best = static_cast<int>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+    const auto best =
+        static_cast<int>(std::max_element(scores.begin(), scores.end()) - scores.begin());
     if (best == toy_end) break;
     out.push_back(best);
     context.push_back(best);
@@ -285,8 +288,8 @@ void write_toy_files(const ToyModel& model, const std::string& folder, std::size
     std::vector<TensorLayout> layouts;
     std::vector<const std::vector<float>*> values;
     for (const auto& [name, factors] : adapter.modules) {
-      layouts.push_back({"base_model.model." + name + ".lora_A.weight", DType::f32,
-                         {toy_rank, factors.columns}});
+      layouts.push_back(
+          {"base_model.model." + name + ".lora_A.weight", DType::f32, {toy_rank, factors.columns}});
       values.push_back(&factors.a);
       layouts.push_back(
           {"base_model.model." + name + ".lora_B.weight", DType::f32, {factors.rows, toy_rank}});
@@ -301,13 +304,12 @@ void write_toy_files(const ToyModel& model, const std::string& folder, std::size
     }
     if (auto done = writer->commit(); !done) throw std::runtime_error(done.error().text());
     fs::rename(home / "model.safetensors", home / "adapter_model.safetensors");
-    std::ofstream(home / "adapter_config.json")
-        << nlohmann::json{{"peft_type", "LORA"},
-                          {"r", toy_rank},
-                          {"lora_alpha", toy_lora_alpha},
-                          {"target_modules", {"mix", "head"}},
-                          {"base_model_name_or_path", "toy"}}
-               .dump(1);
+    std::ofstream(home / "adapter_config.json") << nlohmann::json{
+        {"peft_type", "LORA"},
+        {"r", toy_rank},
+        {"lora_alpha", toy_lora_alpha},
+        {"target_modules", {"mix", "head"}},
+        {"base_model_name_or_path", "toy"}}.dump(1);
   }
   const std::pair<const char*, std::size_t> splits[] = {
       {"search", search}, {"select", select}, {"report", report}};

@@ -41,10 +41,10 @@ inline constexpr int toy_end = 0;  ///< the token that ends a text
 
 /// Low-rank factors of one module, row-major.
 struct ToyFactors {
-  std::size_t rows = 0;      ///< outputs
-  std::size_t columns = 0;   ///< inputs
-  std::vector<float> a;      ///< rank x columns
-  std::vector<float> b;      ///< rows x rank
+  std::size_t rows = 0;     ///< outputs
+  std::size_t columns = 0;  ///< inputs
+  std::vector<float> a;     ///< rank x columns
+  std::vector<float> b;     ///< rows x rank
 };
 
 struct ToyAdapter {
