@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "adapters/hash/sha256.hpp"
 #include "daemon/rest/event_feed.hpp"
 #include "daemon/rest/front_view.hpp"
 #include "daemon/rest/jobs_api.hpp"
@@ -12,7 +13,6 @@
 #include "daemon/rest/openapi.hpp"
 #include "daemon/rest/problem.hpp"
 #include "daemon/rest/results_api.hpp"
-#include "daemon/rest/sha256.hpp"
 
 namespace paretod {
 namespace {

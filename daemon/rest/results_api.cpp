@@ -7,12 +7,12 @@
 #include <optional>
 #include <utility>
 
+#include "adapters/hash/sha256.hpp"
 #include "adapters/json/outcome_json.hpp"
 #include "daemon/rest/history_view.hpp"
 #include "daemon/rest/jobs_api.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/problem.hpp"
-#include "daemon/rest/sha256.hpp"
 #include "daemon/rest/views.hpp"
 #include "daemon/store/attempt_logs.hpp"
 

@@ -105,6 +105,9 @@ struct Trial {
   /// As the evaluator gave them: each is satisfied when <= 0.  Empty unless ok.
   std::vector<double> constraints;
   Metrics metrics;
+  /// Per objective, its values on single examples, to be minimised as well; empty where the
+  /// evaluator gave none.
+  std::vector<std::vector<float>> examples = {};
 
   [[nodiscard]] bool ok() const { return status == TrialStatus::ok; }
   /// Sum of the violated constraints; 0 when all hold, +infinity when the trial is not ok.
