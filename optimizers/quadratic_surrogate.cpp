@@ -17,6 +17,9 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double quadratic_penalty = 4;
 /// Per observation; the least only keeps the arithmetic sound.
 constexpr double penalties[] = {1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1};
+/// With less than half as many observations again as terms, leave-one-out cannot tell small ones
+/// apart, and now and then takes one that does harm.
+constexpr double least_penalty_when_short = 1e-3;
 constexpr double rank_tolerance = 1e-10;
 constexpr std::size_t least_freedom = 3;
 /// How much better than the identity another link has to predict.
@@ -100,6 +103,12 @@ std::size_t quadratic_terms(std::size_t dimension, bool simplex) {
   return 1 + terms_of(QuadraticForm::full, dimension, simplex);
 }
 
+std::vector<double> quadratic_row(std::span<const double> x, bool simplex) {
+  std::vector<double> row(quadratic_terms(x.size(), simplex), 1.0);
+  write_terms(QuadraticForm::full, x, simplex, row.data() + 1);
+  return row;
+}
+
 /// Values on the side of eta, and their weights (inverse variances up to a factor, mean one).
 struct QuadraticSurrogate::Linked {
   Link link;
@@ -130,9 +139,14 @@ struct QuadraticSurrogate::LinearFit {
     const VectorXd root = w.cwiseSqrt();
     const MatrixXd scaled = root.asDiagonal() * (design.rowwise() - centre.transpose()) *
                             scale.cwiseInverse().asDiagonal();
-    const Eigen::SelfAdjointEigenSolver<MatrixXd> solver(scaled.transpose() * scaled);
-    axes = solver.eigenvectors();
-    strengths = solver.eigenvalues().cwiseMax(0);
+    if (design.cols() > 0) {  // Eigen does not decompose what is empty
+      const Eigen::SelfAdjointEigenSolver<MatrixXd> solver(scaled.transpose() * scaled);
+      axes = solver.eigenvectors();
+      strengths = solver.eigenvalues().cwiseMax(0);
+    } else {
+      axes.resize(0, 0);
+      strengths.resize(0);
+    }
     scores = scaled * axes;
     targets = root.cwiseProduct((z.array() - mean).matrix());
   }
@@ -367,7 +381,9 @@ QuadraticSurrogate QuadraticSurrogate::fit_linked(std::span<const Observation> o
     result.set_coefficients(beta);
   } else {
     double least = infinity;
+    const bool is_short = 2 * count < 3 * diagnostics.terms;
     for (const double candidate : penalties) {
+      if (is_short && candidate < least_penalty_when_short) continue;
       const double error = fit->press(candidate * static_cast<double>(count));
       if (error < least) {
         least = error;
@@ -401,10 +417,8 @@ QuadraticSurrogate QuadraticSurrogate::fit_linked(std::span<const Observation> o
   for (const Observation& o : observations) mean += o.value / static_cast<double>(count);
   for (std::size_t i = 0; i < count; ++i) {
     const double value = observations[i].value;
-    const double missed = value - result.inverse_link(fit->weights.size() == 0
-                                                          ? 0
-                                                          : z[static_cast<Eigen::Index>(i)] -
-                                                                loo[static_cast<Eigen::Index>(i)]);
+    const double missed = value - result.inverse_link(z[static_cast<Eigen::Index>(i)] -
+                                                      loo[static_cast<Eigen::Index>(i)]);
     const double off = value - result.mean(observations[i].x);
     total += (value - mean) * (value - mean);
     in_sample += off * off;

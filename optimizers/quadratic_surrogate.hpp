@@ -58,6 +58,8 @@ struct SurrogateOptions {
 
 /// Parameters of the full quadratic: (n+1)(n+2)/2, or n(n+1)/2 over a simplex.
 std::size_t quadratic_terms(std::size_t dimension, bool simplex = false);
+/// Their values at x, the constant's first.
+std::vector<double> quadratic_row(std::span<const double> x, bool simplex = false);
 
 struct Prediction {
   double mean = 0;
@@ -83,6 +85,9 @@ class QuadraticSurrogate {
   /// With coefficients drawn from their posterior.
   [[nodiscard]] QuadraticSurrogate draw(Rng& rng) const;
 
+  /// Bounds of the metric, as the link has them.
+  [[nodiscard]] double low() const { return low_; }
+  [[nodiscard]] double high() const { return high_; }
   [[nodiscard]] double constant() const { return constant_; }
   [[nodiscard]] const std::vector<double>& linear() const { return linear_; }
   /// A, [n][n], symmetric.

@@ -2,6 +2,7 @@
 
 #include "optimizers/cmaes.hpp"
 #include "optimizers/lcsc.hpp"
+#include "optimizers/map.hpp"
 #include "optimizers/nsga2.hpp"
 #include "optimizers/nsga3.hpp"
 #include "optimizers/pagmo_bridge.hpp"
@@ -12,8 +13,8 @@ namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
-      cmaes_optimizer(), lcsc_optimizer(),   nsga2_optimizer(), nsga3_optimizer(),
-      pagmo_optimizer(), random_optimizer(), sobol_optimizer(),
+      cmaes_optimizer(), lcsc_optimizer(),  map_optimizer(),    nsga2_optimizer(),
+      nsga3_optimizer(), pagmo_optimizer(), random_optimizer(), sobol_optimizer(),
   };
 }
 
