@@ -514,10 +514,9 @@ std::string_view name_of(AttemptEnd end) {
 }
 
 std::string_view name_of(const EventBody& body) {
-  constexpr std::string_view names[] = {"owner",   "created", "asked",    "told",
-                                        "paused",  "resumed", "extended", "finished",
-                                        "started", "ended",   "budget",   "evaluator",
-                                        "injected"};
+  constexpr std::string_view names[] = {"owner",   "created",   "asked",    "told",    "paused",
+                                        "resumed", "extended",  "finished", "started", "ended",
+                                        "budget",  "evaluator", "injected"};
   return names[body.index()];
 }
 

@@ -126,9 +126,9 @@ void Job::refuse_injections(Resource resource) {
   const std::lock_guard lock(mutex_);
   for (const TrialNumber number : withdrawn) {
     if (!takes_outcome_of(number) || !is_wanted(number)) continue;
-    Outcome outcome = Outcome::failure(
-        TrialStatus::failed, "the budget's " + std::string(name_of(resource)) +
-                                 " has no room for another evaluation");
+    Outcome outcome =
+        Outcome::failure(TrialStatus::failed, "the budget's " + std::string(name_of(resource)) +
+                                                  " has no room for another evaluation");
     outcome.attempts = 0;
     append_told({number, std::move(outcome)}, /*lazily=*/false);
   }

@@ -97,6 +97,18 @@ const JobState::Injection* JobState::injection(const std::string& key) const {
   return found == injections_.end() ? nullptr : &found->second;
 }
 
+std::optional<TrialNumber> JobState::measured_as(const Candidate& candidate) const {
+  const std::uint32_t point = point_of(candidate);
+  if (point == no_point) return std::nullopt;
+  for (std::size_t i = 0; i < told_order_.size(); ++i) {
+    if (told_points_[i] != point) continue;
+    if (trials_[told_order_[i] - 1].candidate.replicate == candidate.replicate) {
+      return told_order_[i];
+    }
+  }
+  return std::nullopt;
+}
+
 Result<void> JobState::apply_injected(const InjectedEvent& injected, std::int64_t time_ms) {
   TrialNumber number = injected.first;
   for (const Candidate& candidate : injected.candidates) {
@@ -142,6 +154,7 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   ++counts_[static_cast<std::size_t>(told.outcome.status)];
   spent_ += told.outcome.cost;
   attempts_.erase(told.number);
+  if (record.injected) ++injected_told_;
   open_injections_.erase(told.number);
   const bool ok = told.outcome.status == TrialStatus::ok;
   // An outcome that was used again is not another measurement.

@@ -84,6 +84,7 @@ class JobState {
 
   /// Trials that the optimizer did not ask for.
   [[nodiscard]] std::uint64_t injected() const { return injected_; }
+  [[nodiscard]] std::uint64_t injected_told() const { return injected_told_; }
   /// Those of them that are still to be told; cancelling a job drops them.
   [[nodiscard]] const std::set<TrialNumber>& open_injections() const { return open_injections_; }
   /// A request that came with an Idempotency-Key.
@@ -94,6 +95,8 @@ class JobState {
   };
   /// Null if no request came with that key.
   [[nodiscard]] const Injection* injection(const std::string& key) const;
+  /// The trial that measured just this: point, fidelity and replicate.
+  [[nodiscard]] std::optional<TrialNumber> measured_as(const Candidate& candidate) const;
   /// Of the `finished` event; zero as long as there is none.
   [[nodiscard]] EventId finished_at() const { return finished_at_; }
   /// Whether the event may come now; at the end of a search only what injected trials need may.
@@ -149,6 +152,7 @@ class JobState {
   std::size_t parallelism_ = 1;
   std::uint64_t imported_ = 0;
   std::uint64_t injected_ = 0;
+  std::uint64_t injected_told_ = 0;
   std::set<TrialNumber> open_injections_;
   std::map<std::string, Injection> injections_;  ///< by key
   EventId finished_at_;

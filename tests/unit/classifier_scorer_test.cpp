@@ -77,8 +77,8 @@ TEST(ClassifierScorer, ScoresTheSpecialistsAsTheirTrainingDid) {
       // One image in 357 may fall on the other side of a tie where products round differently.
       const Measurement& accuracy = outcome.objectives[i];
       EXPECT_NEAR(accuracy.value, wanted[network]["search"][tasks[i]].get<double>(), 0.003);
-      EXPECT_NEAR(accuracy.standard_error,
-                  std::sqrt(accuracy.value * (1 - accuracy.value) / 357), 1e-3);
+      EXPECT_NEAR(accuracy.standard_error, std::sqrt(accuracy.value * (1 - accuracy.value) / 357),
+                  1e-3);
       EXPECT_EQ(accuracy.count, 357U);
       EXPECT_EQ(outcome.metrics[i].first, tasks[i] + "_heldout");
       EXPECT_NEAR(outcome.metrics[i].second, wanted[network]["heldout"][tasks[i]].get<double>(),
@@ -121,9 +121,8 @@ TEST(ClassifierScorer, LossIsTheCrossEntropyOfSoftmax) {
   const test::ScratchDirectory scratch;
   const std::string folder = scratch.path().string() + "/";
   // Two inputs, three classes, one layer; logits of (1, 0) are (1, 2, 3), of (0, 1) (0, 0, 5).
-  const std::string header =
-      R"({"x":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},)"
-      R"("y":{"dtype":"U8","shape":[2],"data_offsets":[16,18]}})";
+  const std::string header = R"({"x":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},)"
+                             R"("y":{"dtype":"U8","shape":[2],"data_offsets":[16,18]}})";
   std::ofstream file(folder + "data.safetensors", std::ios::binary);
   const std::uint64_t length = header.size();
   const std::array<float, 4> inputs = {1, 0, 0, 1};
@@ -132,9 +131,8 @@ TEST(ClassifierScorer, LossIsTheCrossEntropyOfSoftmax) {
   file.write(reinterpret_cast<const char*>(inputs.data()), 16);
   file << '\x02' << '\x00';
   file.close();
-  std::ofstream(folder + "scorer.json")
-      << R"({"layers":["only"],"search":"data.safetensors",)"
-      << R"("tasks":[{"name":"t","inputs":"x","labels":"y"}]})";
+  std::ofstream(folder + "scorer.json") << R"({"layers":["only"],"search":"data.safetensors",)"
+                                        << R"("tasks":[{"name":"t","inputs":"x","labels":"y"}]})";
   const auto scorer = classifier_scorer(folder + "scorer.json");
   ASSERT_TRUE(scorer.ok()) << scorer.error().text();
   Weights weights;
@@ -177,7 +175,9 @@ TEST(ClassifierScorer, RefusesModelsAndFilesThatDoNotFit) {
   EXPECT_EQ(refusal([&](auto& all) { all.erase(at(all, "layers.1.bias")); }),
             "the classifier needs a tensor \"layers.1.bias\" of shape [64]; the merged model has "
             "none of that name");
-  EXPECT_EQ(refusal([&](auto& all) { at(all, "layers.1.weight")->shape = {64, 32}; }),
+  EXPECT_EQ(refusal([&](auto& all) {
+              at(all, "layers.1.weight")->shape = {64, 32};
+            }),
             "the classifier needs a tensor \"layers.1.weight\" of shape [n, 64], not [64, 32]");
 
   const test::ScratchDirectory scratch;
