@@ -1,5 +1,5 @@
-// Draws from schedules of a "diffusion-schedule" evaluator outside the daemon: for pictures, and for
-// comparisons on noise that no search saw.
+// Draws from schedules of a "diffusion-schedule" evaluator outside the daemon: for pictures, and
+// for comparisons on noise that no search saw.
 //
 //   paretod-schedule-samples CONFIG.json EVALUATOR <request >reply
 //
@@ -55,10 +55,9 @@ Result<Request> read_request(const std::string& text) {
     if (const json* schedules = reader.require("schedules")) request.schedules = *schedules;
     if (!request.schedules.is_array()) reader.refuse("schedules", "must be an array");
     const json* replicates = reader.require("replicates");
-    const bool counts =
-        replicates != nullptr && replicates->is_array() && !replicates->empty() &&
-        std::all_of(replicates->begin(), replicates->end(),
-                    [](const json& value) { return value.is_number_unsigned(); });
+    const bool counts = replicates != nullptr && replicates->is_array() && !replicates->empty() &&
+                        std::all_of(replicates->begin(), replicates->end(),
+                                    [](const json& value) { return value.is_number_unsigned(); });
     if (counts) {
       request.replicates = replicates->get<std::vector<std::uint64_t>>();
     } else {
@@ -97,7 +96,8 @@ Result<ScheduleConfig> read_config(const std::string& path, const std::string& n
 std::vector<int> bytes_of(const float* image, std::size_t pixels) {
   std::vector<int> bytes;
   for (std::size_t p = 0; p < pixels; ++p) {
-    bytes.push_back(static_cast<int>(std::lround((std::clamp(image[p], -1.0F, 1.0F) + 1) * 127.5F)));
+    bytes.push_back(
+        static_cast<int>(std::lround((std::clamp(image[p], -1.0F, 1.0F) + 1) * 127.5F)));
   }
   return bytes;
 }
