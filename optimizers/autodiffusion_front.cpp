@@ -79,10 +79,10 @@ class FrontSearch {
     const Parameter& schedule = coding_.parameter();
     add_cost_ = problem.objectives.size() == 1 && plan_.points > 1;
     const bool front = problem.objectives.size() > 1 || add_cost_;
-    size_ = params.population > 0     ? static_cast<std::size_t>(params.population)
-            : !front                  ? single_population
-            : schedule.mask.empty()   ? std::max(front_population, schedule.most - schedule.least + 4)
-                                      : masked_population;
+    size_ = params.population > 0   ? static_cast<std::size_t>(params.population)
+            : !front                ? single_population
+            : schedule.mask.empty() ? std::max(front_population, schedule.most - schedule.least + 4)
+                                    : masked_population;
     if (problem.space.parameters().size() > 1) {
       others_.emplace(problem.space, VariationRates{.mutation_probability = others_rate()});
     }
@@ -106,7 +106,8 @@ class FrontSearch {
     while (evaluations_.in_flight() > 0) receive(evaluations_.next());
     std::vector<Finalist> finalists;
     for (const Entry& entry : entries_) {
-      if (const auto score = score_of(entry)) finalists.push_back({entry.point, entry.cost, *score});
+      if (const auto score = score_of(entry))
+        finalists.push_back({entry.point, entry.cost, *score});
     }
     return autodiffusion_finish(problem_, params_, plan_, std::move(finalists),
                                 rungs_.back().fidelity, std::move(reason), evaluations_);
@@ -120,8 +121,8 @@ class FrontSearch {
       while (evaluations_.slot_free() && evaluations_.remaining() > reserve()) {
         const std::optional<Work> work = next_work();
         if (!work) break;
-        const Candidate candidate{entries_[work->entry].point, rungs_[work->rung].fidelity,
-                                  work->replicate, {}};
+        const Candidate candidate{
+            entries_[work->entry].point, rungs_[work->rung].fidelity, work->replicate, {}};
         in_flight_.emplace(evaluations_.submit(candidate), *work);
       }
       if (evaluations_.in_flight() == 0) {
@@ -171,8 +172,8 @@ class FrontSearch {
     for (std::size_t r = rungs_.size() - 1; r-- > 0;) {
       const Rung& rung = rungs_[r];
       const std::vector<std::size_t> order = ordered(rung);
-      const auto leading = static_cast<std::size_t>(params_.kept_share *
-                                                    static_cast<double>(rung.told));
+      const auto leading =
+          static_cast<std::size_t>(params_.kept_share * static_cast<double>(rung.told));
       for (std::size_t i = 0; i < std::min(leading, order.size()); ++i) {
         Entry& entry = entries_[order[i]];
         if (entry.rungs_asked > r + 1) continue;
@@ -281,8 +282,8 @@ class FrontSearch {
     std::size_t best = (a + 1 + rng.below(population.size() - 1)) % population.size();
     for (std::size_t i = 1; i < mates_seen; ++i) {
       const std::size_t m = (a + 1 + rng.below(population.size() - 1)) % population.size();
-      const double closer = std::abs(steps_of(best) - steps_of(a)) -
-                            std::abs(steps_of(m) - steps_of(a));
+      const double closer =
+          std::abs(steps_of(best) - steps_of(a)) - std::abs(steps_of(m) - steps_of(a));
       if (closer > 0 || (closer == 0 && population.rank(m) < population.rank(best))) best = m;
     }
     return best;
@@ -414,8 +415,9 @@ class FrontSearch {
   void plan_seeds() {
     first_.assign(problem_.initial.begin(), problem_.initial.end());
     const Parameter& schedule = coding_.parameter();
-    std::size_t room = problem_.trials == 0 ? std::numeric_limits<std::size_t>::max()
-                                            : std::max<std::size_t>(problem_.trials / seed_share, 4);
+    std::size_t room = problem_.trials == 0
+                           ? std::numeric_limits<std::size_t>::max()
+                           : std::max<std::size_t>(problem_.trials / seed_share, 4);
     const auto noise = noise_schedules(params_);
     std::size_t choice = 0;
     for (const std::size_t count : spread_counts(seeded_counts)) {
@@ -423,7 +425,8 @@ class FrontSearch {
         if (room == 0) return;
         Steps steps;
         for (const double at : seed.nodes) {
-          steps.push_back({at, static_cast<double>(choice), std::vector<bool>(schedule.mask.size())});
+          steps.push_back(
+              {at, static_cast<double>(choice), std::vector<bool>(schedule.mask.size())});
         }
         if (!schedule.choices.empty()) choice = (choice + 1) % schedule.choices.size();
         if (!costs_.allows(steps)) continue;
@@ -451,8 +454,7 @@ class FrontSearch {
 
   /// A coordinate in expectation, the schedule's counted as one.
   [[nodiscard]] double others_rate() const {
-    const std::size_t others =
-        problem_.space.dimension() - problem_.space.width(coding_.index());
+    const std::size_t others = problem_.space.dimension() - problem_.space.width(coding_.index());
     return 1 / static_cast<double>(others + 1);
   }
 

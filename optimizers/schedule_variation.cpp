@@ -87,8 +87,7 @@ ScheduleVariation::Child ScheduleVariation::child(const Steps& a, const Steps& b
   return made;
 }
 
-void ScheduleVariation::apply(ScheduleMove move, Steps& steps, const Steps& other,
-                              Rng& rng) const {
+void ScheduleVariation::apply(ScheduleMove move, Steps& steps, const Steps& other, Rng& rng) const {
   switch (move) {
     case ScheduleMove::shift_one:
       shift(steps, rng.below(steps.size()), size_[index(move)], rng);
@@ -152,8 +151,8 @@ void ScheduleVariation::shift(Steps& steps, std::size_t i, double size, Rng& rng
 void ScheduleVariation::insert(Steps& steps, Rng& rng) const {
   // Into the gap before step i, or behind the last: wide ones more often.
   const double place = rng.uniform(schedule_.low, schedule_.high);
-  const auto after = std::find_if(steps.begin(), steps.end(),
-                                  [&](const Step& step) { return step.at > place; });
+  const auto after =
+      std::find_if(steps.begin(), steps.end(), [&](const Step& step) { return step.at > place; });
   Step step = after == steps.end() || (after != steps.begin() && rng.bernoulli(0.5)) ? *(after - 1)
                                                                                      : *after;
   step.at = place;

@@ -12,20 +12,20 @@
 namespace paretod {
 
 enum class ScheduleMove {
-  shift_one,   ///< a node moves, by a share of the gap to its neighbours
-  shift_all,   ///< every node does
-  jump,        ///< a node goes anywhere
-  blend,       ///< nodes of two parents, aligned by rank, are mixed or extrapolated
-  splice,      ///< the early steps of one parent, the late ones of the other
-  insert,      ///< a step more, in a gap
-  remove,      ///< a step less
-  resample,    ///< some steps more or less, with the same density
-  choose,      ///< a step makes another choice
-  flip,        ///< layers of a step are dropped or kept
-  swap,        ///< a drop moves to another layer or step
-  clear,       ///< a step, or all of them, drop nothing
-  sweep,       ///< a layer is dropped, or kept, in all steps from one on
-  inherit,     ///< drops of the other parent at the nodes of this one
+  shift_one,  ///< a node moves, by a share of the gap to its neighbours
+  shift_all,  ///< every node does
+  jump,       ///< a node goes anywhere
+  blend,      ///< nodes of two parents, aligned by rank, are mixed or extrapolated
+  splice,     ///< the early steps of one parent, the late ones of the other
+  insert,     ///< a step more, in a gap
+  remove,     ///< a step less
+  resample,   ///< some steps more or less, with the same density
+  choose,     ///< a step makes another choice
+  flip,       ///< layers of a step are dropped or kept
+  swap,       ///< a drop moves to another layer or step
+  clear,      ///< a step, or all of them, drop nothing
+  sweep,      ///< a layer is dropped, or kept, in all steps from one on
+  inherit,    ///< drops of the other parent at the nodes of this one
 };
 constexpr std::size_t schedule_moves = 14;
 
