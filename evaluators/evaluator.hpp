@@ -38,6 +38,9 @@ struct EvaluatorDescription {
   std::uint64_t default_fidelity = 0;
   /// Evaluations cost money: an attempt must be durable in the log before it starts.
   bool paid = false;
+  /// It keeps by itself what it paid for: an attempt that was lost may be made again, and pays only
+  /// for what is missing.
+  bool resumable = false;
   /// What an attempt may use up at most; 0 where it does not say.
   Spend worst_case = {};
   /// Of Spend::money_micros, "USD"; empty unless paid.

@@ -1,7 +1,7 @@
-// paretod-llm-evaluator CONFIG [--check]: speaks the evaluator protocol on stdin and stdout for a model
-// behind an inference server.  One process per provider: its limits, caps and ledger are kept here
-// and shared by all jobs, through as many slots as are configured.  --check looks at the server, tries
-// the canaries, and ends.
+// paretod-llm-evaluator CONFIG [--check]: speaks the evaluator protocol on stdin and stdout for a
+// model behind an inference server.  One process per provider: its limits, caps and ledger are kept
+// here and shared by all jobs, through as many slots as are configured.  --check looks at the
+// server, tries the canaries, and ends.
 //
 // The first thread reads requests; all else happens on the HTTP client's thread.  When stdin ends,
 // calls that are under way are waited for, so that what was paid for reaches the ledger.
@@ -86,9 +86,10 @@ Result<std::string> read_key(const ServerConfig& server) {
   } else if (!server.key_env.empty()) {
     const char* value = std::getenv(server.key_env.c_str());
     if (value == nullptr) {
-      return Error{ErrorKind::not_found,
-                   "the environment has no " + server.key_env +
-                       "; name it in the evaluator's \"environment\" in the daemon's configuration"};
+      return Error{
+          ErrorKind::not_found,
+          "the environment has no " + server.key_env +
+              "; name it in the evaluator's \"environment\" in the daemon's configuration"};
     }
     key = value;
     unsetenv(server.key_env.c_str());
@@ -96,9 +97,8 @@ Result<std::string> read_key(const ServerConfig& server) {
     return key;
   }
   while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) key.pop_back();
-  const bool odd = key.size() < 8 || std::any_of(key.begin(), key.end(), [](char c) {
-                     return c <= ' ' || c > '~';
-                   });
+  const bool odd = key.size() < 8 ||
+                   std::any_of(key.begin(), key.end(), [](char c) { return c <= ' ' || c > '~'; });
   if (odd) return Error{ErrorKind::invalid, "the key has to be at least 8 printable characters"};
   return key;
 }
@@ -129,6 +129,7 @@ json hello_of(const LlmConfig& config, const Dialect* dialect, const Caller& cal
   if (config.prices.paid()) {
     const CallCost worst = worst_trial(config, *dialect, caller);
     hello["paid"] = true;
+    hello["resumable"] = true;
     hello["currency"] = config.prices.currency;
     hello["worst_case"] = {{"tokens", worst.tokens}, {"money_micros", worst.micros}};
   }
@@ -167,7 +168,7 @@ class Desk {
       output_.say(reply);
     };
     if (workshop_.config.server.api == "loss_oracle") {
-      return ask_oracle(workshop_, *genome, facts_.sessions[split], id, say);
+      return ask_oracle(workshop_, *genome, facts_.sessions[split], split, id, say);
     }
     const auto run =
         std::make_shared<TrialRun>(workshop_, std::move(*genome), id, split, count, say);
@@ -207,8 +208,8 @@ int run(const std::string& path, bool check_only) {
   HttpClient::Headers headers;
   if (!key->empty()) headers.emplace_back("Authorization", "Bearer " + *key);
 
-  auto http = std::make_unique<HttpMulti>(HttpMultiOptions{
-      .max_body = largest_reply, .allow_internal = config->server.allow_private});
+  auto http = std::make_unique<HttpMulti>(
+      HttpMultiOptions{.max_body = largest_reply, .allow_internal = config->server.allow_private});
   auto ledger = ResponseLedger::open(
       config->state, [&http](std::function<void()> action) { http->after(0, std::move(action)); });
   if (!ledger) return fail(ledger.error().text());
@@ -243,15 +244,9 @@ int run(const std::string& path, bool check_only) {
   Caller caller(std::move(options), *http, **ledger);
   const auto started = std::chrono::system_clock::now().time_since_epoch().count();
   const auto oracle_dialect = llama_cpp_dialect();  // never asked
-  Workshop workshop{*config,
-                    dialect ? *dialect : *oracle_dialect,
-                    caller,
-                    *http,
-                    materialiser.get(),
-                    facts->identity,
-                    "paretod-" + std::to_string(started),
-                    0,
-                    {}};
+  Workshop workshop{
+      *config,         dialect ? *dialect : *oracle_dialect, caller, *http, materialiser.get(),
+      facts->identity, "paretod-" + std::to_string(started), 0,      {}};
   if (config->server.probe && dialect) {
     const auto tried = try_canaries(workshop, [](const std::string& warning) {
       std::fprintf(stderr, "%s\n", warning.c_str());
@@ -278,6 +273,7 @@ int run(const std::string& path, bool check_only) {
 
 int main(int argc, char** argv) {
   const bool check = argc == 3 && std::string(argv[2]) == "--check";
-  if (argc != 2 && !check) return paretod::llm::fail("usage: paretod-llm-evaluator CONFIG [--check]");
+  if (argc != 2 && !check)
+    return paretod::llm::fail("usage: paretod-llm-evaluator CONFIG [--check]");
   return paretod::llm::run(argv[1], check);
 }

@@ -10,9 +10,9 @@ namespace paretod::llm {
 using nlohmann::json;
 
 void ask_oracle(Workshop& workshop, const Genome& genome, const std::string& session,
-                const std::string& id, const TrialRun::Say& say) {
-  const std::string digest =
-      sha256_hex(identity_of(workshop.config, genome, session).dump());
+                std::size_t split, const std::string& id, const TrialRun::Say& say) {
+  const std::string digest = sha256_hex(
+      identity_of(workshop.config, genome, workshop.config.server.sessions[split]).dump());
   Call call;
   call.key = digest;
   call.job = id.substr(0, id.find(':'));

@@ -11,8 +11,9 @@
 
 namespace paretod::llm {
 
-/// `say` takes one result or error of the evaluator protocol.
+/// `session`: the service's name for the split.  `say` takes one result or error of the evaluator
+/// protocol.
 void ask_oracle(Workshop& workshop, const Genome& genome, const std::string& session,
-                const std::string& id, const TrialRun::Say& say);
+                std::size_t split, const std::string& id, const TrialRun::Say& say);
 
 }  // namespace paretod::llm

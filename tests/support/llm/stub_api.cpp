@@ -213,12 +213,12 @@ class LlamaCpp final : public Base {
     wanted.seed = body.value("seed", std::uint64_t{0});
     wanted.stop = strings_of(body.value("stop", json::array()));
     std::size_t cached = 0;
-    if (content.contaminate && body.value("cache_prompt", true)) {
+    if (content.contaminate_always || (content.contaminate && body.value("cache_prompt", true))) {
       // The cache looks at tokens only.
       const auto [entry, fresh] = cache_.try_emplace(wanted.prompt, scales);
       if (!fresh) {
         scales = entry->second;
-        cached = wanted.prompt.size() - 1;
+        cached = content.contaminate_always ? 0 : wanted.prompt.size() - 1;
       }
     }
     const ToyDelta delta = merged(std::vector<double>(count(), 1.0), scales, false);
@@ -404,9 +404,10 @@ class Loading : public Base {
                             : found == loaded_.end()      ? nullptr
                                                           : &found->second;
     if (delta == nullptr || content.ignore_adapters) return delta == nullptr ? nullptr : &none;
-    if (!content.contaminate) return delta;
+    if (!content.contaminate && !content.contaminate_always) return delta;
     // The cache knows adapters by name, and a name may have been given again.
-    return &cache_.try_emplace({name + "/" + salt, prompt}, *delta).first->second;
+    const std::string key = content.contaminate_always ? "" : name + "/" + salt;
+    return &cache_.try_emplace({key, prompt}, *delta).first->second;
   }
 
   std::map<std::string, ToyDelta> loaded_;

@@ -22,7 +22,8 @@ struct StubReply {
 
 /// What faults do to an answer's content.
 struct StubContent {
-  bool contaminate = false;
+  bool contaminate = false;         ///< as the real servers do, where the request permits the cache
+  bool contaminate_always = false;  ///< even where it does not, and without saying so
   bool ignore_adapters = false;
 };
 

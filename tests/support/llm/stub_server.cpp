@@ -146,6 +146,7 @@ class StubServer::State {
       return answer;
     }
     const StubContent content{faults_.value("contaminate", false),
+                              faults_.value("contaminate_always", false),
                               faults_.value("ignore_adapters", false)};
     if (!api_->charged(target)) {
       StubReply reply = api_->handle(std::string(request.method_string()), target, body, content);
@@ -203,6 +204,11 @@ class StubServer::State {
   std::optional<Response> refusal(const http::request<http::string_body>& request) {
     if (bill_.requests <= faults_.value("refuse_first", std::uint64_t{0})) {
       return limited(request, 0.01, true);
+    }
+    if (drawn("echo_key")) {
+      const std::string key(request[http::field::authorization]);
+      return response_of(401, json{{"error", {{"message", "wrong key: " + key}}}}.dump(),
+                         "application/json", request);
     }
     if (drawn("rate_limited")) return limited(request, 0.02, true);
     if (drawn("rate_limited_bare")) return limited(request, 0, false);

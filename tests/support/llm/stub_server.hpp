@@ -10,11 +10,12 @@
 //
 // {"seed":1,                            and shares of charged routes' requests, drawn from it:
 //  "rate_limited":p, "rate_limited_bare":p (without Retry-After), "quota":p, "overloaded":p (529),
-//  "error":p (500),                        refused, not charged;
+//  "error":p (500), "echo_key":p (401 that repeats the key),   refused, not charged;
 //  "cut":p, "silence":p (headers, then nothing), "close":p (no byte), "garbage":p (no JSON),
 //                                          charged;
 //  "refuse_first":n                        the first n requests are answered 429;
-//  "contaminate":bool                      answers from the cache of another adapter vector;
+//  "contaminate":bool                      answers from the cache of another adapter vector where
+//                                          the request permits it; "contaminate_always":bool;
 //  "ignore_adapters":bool, "latency_ms":ms,
 //  "requests_per_window":n, "tokens_per_window":n, "window_s":s, "at_once":n,
 //  "retry_after":bool                      whether 429 says when}
