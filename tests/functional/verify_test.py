@@ -66,7 +66,8 @@ class Verify(unittest.TestCase):
     def test_a_running_job_goes_on_beside_them(self):
         with Daemon() as daemon:
             daemon.start()
-            job = paretod.Client(daemon.url).submit(zdt1('nsga2', 40, delay_ms=20, parallelism=2))
+            job = paretod.Client(daemon.url).submit(
+                zdt1({'name': 'nsga2', 'params': {'population': 8}}, 40, delay_ms=20, parallelism=2))
             wait_for(lambda: len(told(job)) > 2, 'the first trials')
             trials = job.verify(candidates=points(0.5, 0.75))
             daemon.process.send_signal(signal.SIGKILL)
