@@ -62,7 +62,9 @@ std::unique_ptr<Catalog> catalog(std::size_t slots,
 }
 
 std::string job_text(const std::string& optimizer, std::size_t parallelism) {
-  return R"({"optimizer":")" + optimizer + R"(","evaluator":"test","seed":5,)" +
+  const std::string params = optimizer == "nsga2" ? R"(,"params":{"population":8})" : "";
+  return R"({"optimizer":{"name":")" + optimizer + "\"" + params +
+         R"(},"evaluator":"test","seed":5,)" +
          R"("space":[{"name":"x","type":"real","low":0,"high":1},)"
          R"({"name":"y","type":"real","low":0,"high":1}],)"
          R"("objectives":[{"name":"a"},{"name":"b"}],"budget":{"trials":24},"parallelism":)" +

@@ -199,7 +199,7 @@ TEST(SurrogateApi, WritesThePredictedFrontAsCsv) {
 TEST(SurrogateApi, ItsTagChangesWithWhatIsTold) {
   World world;
   const std::string path = world.finished(job_text("line", 5));
-  for (const std::string target : {path + "/surrogate", path + "/front?source=predicted"}) {
+  for (const std::string& target : {path + "/surrogate", path + "/front?source=predicted"}) {
     const std::string tag = header(world.get(target), "ETag");
     ASSERT_NE(tag, "");
     EXPECT_EQ(world.get(target, {{"if-none-match", tag}}).status, 304);
@@ -217,7 +217,7 @@ TEST(SurrogateApi, ItsTagChangesWithWhatIsTold) {
 TEST(SurrogateApi, SaysWhyThereIsNone) {
   World world;
   const std::string plain = world.finished(job_text("random", 3));
-  for (const std::string target : {plain + "/surrogate", plain + "/front?source=predicted"}) {
+  for (const std::string& target : {plain + "/surrogate", plain + "/front?source=predicted"}) {
     const HttpResponse refused = world.get(target);
     EXPECT_EQ(refused.status, 409);
     EXPECT_THAT(refused.body, HasSubstr("fits no surrogate"));
