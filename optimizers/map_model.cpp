@@ -60,6 +60,16 @@ SurrogateOptions options_for(const MapParams& params, bool simplex) {
   return options;
 }
 
+/// As published: by the range of the metric.  Theirs is softplus where this is the logarithm.
+Link paper_link(const std::vector<Observation>& observations, const SurrogateOptions& options) {
+  bool bounded = true, positive = true;
+  for (const Observation& o : observations) {
+    bounded = bounded && o.value >= options.low && o.value <= options.high;
+    positive = positive && o.value > options.low;
+  }
+  return bounded ? Link::logit : positive ? Link::log : Link::identity;
+}
+
 /// The best in each objective, then again and again the point farthest from all before it
 /// (Gonzalez, TCS 38, 1985): so any number of the first ones is spread over the front.
 std::vector<SolverPoint> spread_first(const std::vector<SolverPoint>& front,
@@ -208,7 +218,7 @@ void MapModel::take_in(const SearchProblem& problem, const MapParams& params,
 }
 
 void MapModel::fit_surrogates(const MapParams& params) {
-  const SurrogateOptions options = options_for(params, space_.simplex());
+  SurrogateOptions options = options_for(params, space_.simplex());
   std::vector<Observation> observations(measured_.size());
   for (std::size_t i = 0; i < measured_.size(); ++i) observations[i].x = measured_[i].x;
   for (std::size_t k = 0; k < objectives_.size(); ++k) {
@@ -216,6 +226,7 @@ void MapModel::fit_surrogates(const MapParams& params) {
       observations[i].value = measured_[i].means[k];
       observations[i].standard_error = measured_[i].standard_errors[k];
     }
+    if (params.paper() && params.link == "auto") options.link = paper_link(observations, options);
     surrogates_.push_back(QuadraticSurrogate::fit(observations, options));
     std::vector<double> deviations;
     for (const Measured& measured : measured_) {
