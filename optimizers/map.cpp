@@ -217,7 +217,7 @@ class Map {
     trials_.push_back(std::move(trial));
     // What others had measured tells as much.
     for (Trial& other : evaluations_.injected()) {
-      if (other.ok() && other.violation() <= 0) ++measured_;
+      if (counts(other, params_)) ++measured_;
       trials_.push_back(std::move(other));
     }
     stale_ = true;
