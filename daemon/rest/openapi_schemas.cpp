@@ -266,6 +266,8 @@ json evaluator_schema() {
 json openapi_schemas() {
   json spec = json::parse(job_schema());
   spec.erase("$schema");
+  json recipe = json::parse(merge_recipe_schema());
+  recipe.erase("$schema");
   const json estimate =
       object_of({{"mean", number}, {"stderr", number}, {"n", count}}, {"stderr", "n"});
   json outcome = object_of({{"status", text},
@@ -336,6 +338,7 @@ json openapi_schemas() {
       {"TrialLog",
        object_of({{"trial", count},
                   {"attempts", list_of(object_of({{"attempt", count}, {"log", text}}))}})},
+      {"MergeRecipe", recipe},
       {"TrialList", page_of("trials", "Trial")},
       {"Front", front_schema()},
       {"History", history_schema()},

@@ -6,8 +6,9 @@ from .front import Front, Point
 from .messages import Cost, Measured, Result
 from .space import (affine, boolean, categorical, integer, permutation, real, schedule, simplex,
                     subset)
+from .weights import Weights, merged
 
 __all__ = ["Asked", "Cancelled", "Client", "Cost", "Evaluator", "Event", "FieldProblem", "Front",
            "Infeasible", "Job", "Measured", "ParetodError", "Point", "Refused", "Result",
-           "Transient", "Trial", "Unavailable", "affine", "boolean", "categorical", "evaluator",
-           "integer", "permutation", "real", "schedule", "simplex", "subset"]
+           "Transient", "Trial", "Unavailable", "Weights", "affine", "boolean", "categorical",
+           "evaluator", "integer", "merged", "permutation", "real", "schedule", "simplex", "subset"]
