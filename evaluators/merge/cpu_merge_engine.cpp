@@ -60,9 +60,7 @@ std::size_t longest_row(const MergeSources& sources, const MergeRule& rule) {
 
 Result<Plan> plan_for(const MergeSources& sources, const MergeRule& rule,
                       const MergeLimits& limits) {
-  const std::uint64_t cap = limits.memory_bytes > 0
-                                ? limits.memory_bytes
-                                : std::min(machine_memory() / 4, std::uint64_t{4} << 30);
+  const std::uint64_t cap = limits.memory_bytes > 0 ? limits.memory_bytes : default_merge_memory();
   Plan plan;
   plan.passes.threads = std::max<std::size_t>(limits.threads, 1);
   plan.shape = {sources.source_count(), most_candidates, most_elements};
@@ -338,6 +336,10 @@ void CpuMergeEngine::put(Pass& pass, std::size_t candidate, std::size_t tensor,
 }
 
 }  // namespace
+
+std::uint64_t default_merge_memory() {
+  return std::min(machine_memory() / 4, std::uint64_t{4} << 30);
+}
 
 Result<std::unique_ptr<MergeEngine>> cpu_merge_engine(std::shared_ptr<const MergeSources> sources,
                                                       const MergeRule& rule,

@@ -18,16 +18,10 @@ namespace fs = std::filesystem;
 constexpr std::size_t most_examples_named = 3;
 /// std::regex recurses along its subject.
 constexpr std::size_t longest_matched_name = 1024;
-constexpr std::size_t longest_source_name = 32;
+constexpr std::size_t longest_merge_name = 32;
 
 std::string in_quotes(std::string_view name) {
   return "\"" + printable_text(name, 100) + "\"";
-}
-
-bool is_source_name(const std::string& name) {
-  return !name.empty() && name.size() <= longest_source_name &&
-         std::all_of(name.begin(), name.end(),
-                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
 }
 
 /// "a", "b" and 7 more
@@ -157,7 +151,7 @@ Problems check_paths(const MergePaths& paths, const MergeRule& rule) {
   for (std::size_t k = 0; k < paths.sources.size(); ++k) {
     const std::string at = "/sources/" + std::to_string(k);
     const MergePaths::Source& source = paths.sources[k];
-    if (!is_source_name(source.name)) {
+    if (!is_merge_name(source.name)) {
       problems.push_back({at + "/name", "has to have 1 to 32 letters, digits, '_' or '-'"});
     } else if (!names.insert(source.name).second) {
       problems.push_back({at + "/name", "names another source too"});
@@ -193,6 +187,12 @@ std::string version_of(const std::vector<ModelFiles>& models) {
 }
 
 }  // namespace
+
+bool is_merge_name(std::string_view name) {
+  return !name.empty() && name.size() <= longest_merge_name &&
+         std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
+}
 
 Result<MergeSources> MergeSources::open(const MergePaths& paths, const MergeRule& rule,
                                         std::optional<DType> dtype) {

@@ -246,7 +246,7 @@ TEST_P(MergeBitsTest, AreTheSameHoweverTheWorkIsCut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MergeBitsTest, testing::ValuesIn(all_methods),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const auto& subject) { return std::string(name_of(subject.param)); });
 
 TEST_F(MergeEngineTest, OneSourceIsItselfAndZeroWeightsAreTheBase) {
   write(odd_layout(DType::f32), 3);

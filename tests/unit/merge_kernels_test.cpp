@@ -191,7 +191,7 @@ std::vector<const MergeKernels*> tables() {
   return {list.tables, list.tables + list.count};
 }
 INSTANTIATE_TEST_SUITE_P(Tables, MergeKernelsTest, testing::ValuesIn(tables()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& subject) { return std::string(subject.param->name); });
 
 TEST(MergeLargestElements, AreExactlyTheCountAndTheFirstOfEqualOnes) {
   for (const std::size_t size : {std::size_t{1}, std::size_t{2}, std::size_t{1000}, pass_unit,
