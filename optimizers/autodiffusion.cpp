@@ -44,8 +44,7 @@ std::optional<std::size_t> check_space(const SearchProblem& problem, Problems& p
   return schedules.front();
 }
 
-void check_costs(const Parameter& schedule, const AutoDiffusionParams& params,
-                 Problems& problems) {
+void check_costs(const Parameter& schedule, const AutoDiffusionParams& params, Problems& problems) {
   const auto check_count = [&](const std::string& field, std::size_t given, std::size_t wanted,
                                const std::string& what) {
     if (given == 0 || given == wanted) return;
@@ -53,8 +52,7 @@ void check_costs(const Parameter& schedule, const AutoDiffusionParams& params,
                                                schedule.name + "\" has " + std::to_string(wanted) +
                                                " " + what});
   };
-  check_count("layer_costs", params.layer_costs.size(), schedule.mask.size(),
-              "layers in its mask");
+  check_count("layer_costs", params.layer_costs.size(), schedule.mask.size(), "layers in its mask");
   check_count("choice_costs", params.choice_costs.size(), schedule.choices.size(), "choices");
   for (const auto& [field, costs] : {std::pair{"layer_costs", &params.layer_costs},
                                      std::pair{"choice_costs", &params.choice_costs}}) {
@@ -67,14 +65,14 @@ void check_costs(const Parameter& schedule, const AutoDiffusionParams& params,
   // Paper mode drops no more than max_prune of the layers.
   const ScheduleCosts costs = schedule_costs(schedule, params);
   const bool paper = params.mode == "paper";
-  const double least = static_cast<double>(schedule.least) *
-                       (paper ? costs.full_step() : costs.least_step());
+  const double least =
+      static_cast<double>(schedule.least) * (paper ? costs.full_step() : costs.least_step());
   if (least > params.max_cost) {
-    problems.push_back({at_params + "max_cost",
-                        std::to_string(schedule.least) + " steps, the fewest that \"" +
-                            schedule.name + "\" allows, cost at least " + text_of(least) +
-                            (paper ? " before layers are dropped" : "") +
-                            ": raise max_cost, or allow fewer steps"});
+    problems.push_back({at_params + "max_cost", std::to_string(schedule.least) +
+                                                    " steps, the fewest that \"" + schedule.name +
+                                                    "\" allows, cost at least " + text_of(least) +
+                                                    (paper ? " before layers are dropped" : "") +
+                                                    ": raise max_cost, or allow fewer steps"});
   }
 }
 
@@ -89,17 +87,16 @@ void check_noise_schedule(const Parameter& schedule, std::size_t parameter,
   }
   for (std::size_t t = 0; t < given.size(); ++t) {
     if (given[t] > 0 && given[t] < 1 && (t == 0 || given[t] < given[t - 1])) continue;
-    problems.push_back({field + "/" + std::to_string(t),
-                        "the alpha-bars must lie between 0 and 1 and decrease"});
+    problems.push_back(
+        {field + "/" + std::to_string(t), "the alpha-bars must lie between 0 and 1 and decrease"});
     return;
   }
   const auto steps = static_cast<double>(given.size());
   if (schedule.whole && (schedule.low < 0 || schedule.high >= steps)) {
-    problems.push_back({"/space/" + std::to_string(parameter) +
-                            (schedule.low < 0 ? "/low" : "/high"),
-                        "steps run from " + text_of(schedule.low) + " to " +
-                            text_of(schedule.high) + ", but alpha_bars has only steps 0 to " +
-                            text_of(steps - 1)});
+    problems.push_back(
+        {"/space/" + std::to_string(parameter) + (schedule.low < 0 ? "/low" : "/high"),
+         "steps run from " + text_of(schedule.low) + " to " + text_of(schedule.high) +
+             ", but alpha_bars has only steps 0 to " + text_of(steps - 1)});
   }
 }
 
@@ -128,9 +125,9 @@ void check_initial(const SearchProblem& problem, std::size_t parameter,
   for (std::size_t i = 0; i < problem.initial.size(); ++i) {
     const Steps steps = coding.decode(problem.initial[i]);
     if (costs.allows(steps)) continue;
-    problems.push_back({"/initial/" + std::to_string(i) + "/" + coding.parameter().name,
-                        "costs " + text_of(costs.of(steps)) + ", more than max_cost " +
-                            text_of(costs.most)});
+    problems.push_back(
+        {"/initial/" + std::to_string(i) + "/" + coding.parameter().name,
+         "costs " + text_of(costs.of(steps)) + ", more than max_cost " + text_of(costs.most)});
   }
 }
 
@@ -231,15 +228,17 @@ Fields<AutoDiffusionParams> describe() {
            "front, with one objective: trade it against the computed cost; false: search the best "
            "value whatever it costs, up to max_cost")
       .add("noise_schedule", &P::noise_schedule,
-           "of the model, for log-SNR seeds; any: one seed each", {"any", "cosine", "linear", "none"})
+           "of the model, for log-SNR seeds; any: one seed each",
+           {"any", "cosine", "linear", "none"})
       .add("alpha_bars", &P::alpha_bars,
            "the noise schedule itself, a value per training step, cleanest first; empty: as "
            "noise_schedule says",
            0, 1)
-      .add("population", &P::population,
-           "points that survive; 0: 8, or for a front as many as its steps, at least 16, or 40 with "
-           "a mask (paper: 50)",
-           0, 10'000)
+      .add(
+          "population", &P::population,
+          "points that survive; 0: 8, or for a front as many as its steps, at least 16, or 40 with "
+          "a mask (paper: 50)",
+          0, 10'000)
       .add("fidelity", &P::fidelity, "samples of each trial; 0: the evaluator's default", 0, 1e15)
       .add("rungs", &P::rungs,
            "front: numbers of samples, increasing; leaders of each go on to the next, such as 500, "

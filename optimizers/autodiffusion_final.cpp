@@ -71,10 +71,10 @@ void select(std::vector<Niche>& niches, const AutoDiffusionPlan& plan, std::uint
     for (Finalist& finalist : niche) {
       finalist.score = 0;
       for (std::size_t t = i; t < trials.size(); t += stride) {
-        finalist.score += trials[t].ok() && trials[t].violation() == 0
-                              ? trials[t].objectives[0] /
-                                    static_cast<double>(plan.selection_replicates)
-                              : infinity;
+        finalist.score +=
+            trials[t].ok() && trials[t].violation() == 0
+                ? trials[t].objectives[0] / static_cast<double>(plan.selection_replicates)
+                : infinity;
       }
       ++i;
     }
@@ -214,8 +214,8 @@ AutoDiffusionPlan autodiffusion_plan(const SearchProblem& problem,
   const Parameter& schedule = problem.space.parameters()[schedule_index(problem.space)];
   AutoDiffusionPlan plan;
   const bool one_cost =
-      params.mode == "paper" || (schedule.least == schedule.most && schedule.mask.empty() &&
-                                 schedule.choices.size() < 2) ||
+      params.mode == "paper" ||
+      (schedule.least == schedule.most && schedule.mask.empty() && schedule.choices.size() < 2) ||
       (problem.objectives.size() == 1 && !params.cost_front);
   if (!one_cost) plan.points = static_cast<std::uint64_t>(params.report_points);
   if (!one_cost && schedule.mask.empty() && schedule.choices.size() < 2) {
@@ -223,9 +223,8 @@ AutoDiffusionPlan autodiffusion_plan(const SearchProblem& problem,
   }
   plan.selection_replicates = static_cast<std::uint64_t>(params.selection_replicates);
   plan.report_replicates = static_cast<std::uint64_t>(params.report_replicates);
-  plan.candidates = plan.selection_replicates > 0
-                        ? static_cast<std::uint64_t>(params.selection_candidates)
-                        : 1;
+  plan.candidates =
+      plan.selection_replicates > 0 ? static_cast<std::uint64_t>(params.selection_candidates) : 1;
   while (problem.trials > 0 && plan.cost() > problem.trials / 4 && plan.shrink()) {
   }
   return plan;

@@ -30,6 +30,10 @@ constexpr std::size_t least_breeding = 4;
 constexpr std::size_t mates_seen = 3;
 /// Numbers of steps for which seeds are evaluated; schedules of other lengths descend from them.
 constexpr std::size_t seeded_counts = 5;
+/// Where layers can be dropped, so often a child descends from schedules that drop nothing, and
+/// drops nothing: its steps are then judged without what drops do, and full networks at few good
+/// steps are hard to beat (research/demo.md, section 3).
+constexpr double whole_share = 0.35;
 /// Of the trials, for schedules that people use.
 constexpr std::uint64_t seed_share = 8;
 
@@ -46,15 +50,46 @@ struct Entry {
   std::uint64_t replicates_asked = 1;
 };
 
+/// Enough for a front with a schedule of each length.
+std::size_t steps_population(const Parameter& schedule) {
+  return std::max(front_population, schedule.most - schedule.least + 4);
+}
+
+/// Entries that compete; Member::trial is the index of an entry.
+struct Pool {
+  Pool(std::size_t most, RankedPopulation::Better better)
+      : size(most), population(std::move(better)) {}
+  std::size_t size;
+  RankedPopulation population;
+  CrowdingSurvival survival;
+
+  /// Whether the member leads when it comes; it may go at once.
+  bool add(Member member) {
+    population.add(std::move(member));
+    const bool leads = population.rank(population.size() - 1) == 0;
+    if (population.size() > size) {
+      const std::size_t worst = survival.worst(population);
+      population.remove(worst);
+      survival.removed(worst);
+    }
+    return leads;
+  }
+  [[nodiscard]] std::optional<std::size_t> place_of(std::size_t entry) const {
+    for (std::size_t i = 0; i < population.size(); ++i) {
+      if (population[i].trial == entry) return i;
+    }
+    return std::nullopt;
+  }
+};
+
 /// One level of fidelity; what was measured at it competes within it only, since a Frechet distance
 /// depends on the number of samples.
 struct Rung {
-  Rung(std::uint64_t samples, RankedPopulation::Better better)
-      : fidelity(samples), population(std::move(better)) {}
   std::uint64_t fidelity;
-  RankedPopulation population;  ///< Member::trial is the index of an entry
-  CrowdingSurvival survival;
+  Pool all;
+  Pool whole;  ///< schedules that drop nothing, where others do
   std::uint64_t told = 0;
+  std::uint64_t promoted = 0;  ///< asked for on the next rung
 };
 
 struct Work {
@@ -63,6 +98,7 @@ struct Work {
   std::uint64_t replicate = 0;
   std::optional<ScheduleMove> move = {};
   std::size_t parent = 0;  ///< an entry, with a move
+  bool whole = false;      ///< bred among schedules that drop nothing
 };
 
 class FrontSearch {
@@ -79,18 +115,21 @@ class FrontSearch {
     const Parameter& schedule = coding_.parameter();
     add_cost_ = problem.objectives.size() == 1 && plan_.points > 1;
     const bool front = problem.objectives.size() > 1 || add_cost_;
-    size_ = params.population > 0     ? static_cast<std::size_t>(params.population)
-            : !front                  ? single_population
-            : schedule.mask.empty()   ? std::max(front_population, schedule.most - schedule.least + 4)
-                                      : masked_population;
+    size_ = params.population > 0   ? static_cast<std::size_t>(params.population)
+            : !front                ? single_population
+            : schedule.mask.empty() ? steps_population(schedule)
+                                    : masked_population;
     if (problem.space.parameters().size() > 1) {
       others_.emplace(problem.space, VariationRates{.mutation_probability = others_rate()});
     }
     std::vector<double> levels = params.rungs;
     if (levels.empty()) levels.push_back(static_cast<double>(params.fidelity));
     for (std::size_t r = 0; r < levels.size(); ++r) {
-      rungs_.emplace_back(static_cast<std::uint64_t>(levels[r]),
-                          [this, r](const Member& a, const Member& b) { return better(r, a, b); });
+      const RankedPopulation::Better better = [this, r](const Member& a, const Member& b) {
+        return this->better(r, a, b);
+      };
+      rungs_.push_back({static_cast<std::uint64_t>(levels[r]), Pool(size_, better),
+                        Pool(steps_population(schedule), better)});
     }
     take_in_known();
     plan_seeds();
@@ -106,7 +145,8 @@ class FrontSearch {
     while (evaluations_.in_flight() > 0) receive(evaluations_.next());
     std::vector<Finalist> finalists;
     for (const Entry& entry : entries_) {
-      if (const auto score = score_of(entry)) finalists.push_back({entry.point, entry.cost, *score});
+      if (const auto score = score_of(entry))
+        finalists.push_back({entry.point, entry.cost, *score});
     }
     return autodiffusion_finish(problem_, params_, plan_, std::move(finalists),
                                 rungs_.back().fidelity, std::move(reason), evaluations_);
@@ -120,8 +160,8 @@ class FrontSearch {
       while (evaluations_.slot_free() && evaluations_.remaining() > reserve()) {
         const std::optional<Work> work = next_work();
         if (!work) break;
-        const Candidate candidate{entries_[work->entry].point, rungs_[work->rung].fidelity,
-                                  work->replicate, {}};
+        const Candidate candidate{
+            entries_[work->entry].point, rungs_[work->rung].fidelity, work->replicate, {}};
         in_flight_.emplace(evaluations_.submit(candidate), *work);
       }
       if (evaluations_.in_flight() == 0) {
@@ -169,31 +209,32 @@ class FrontSearch {
   /// rungs first (Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020).
   std::optional<Work> next_promotion() {
     for (std::size_t r = rungs_.size() - 1; r-- > 0;) {
-      const Rung& rung = rungs_[r];
-      const std::vector<std::size_t> order = ordered(rung);
-      const auto leading = static_cast<std::size_t>(params_.kept_share *
-                                                    static_cast<double>(rung.told));
-      for (std::size_t i = 0; i < std::min(leading, order.size()); ++i) {
+      Rung& rung = rungs_[r];
+      const double room = params_.kept_share * static_cast<double>(rung.told);
+      if (static_cast<double>(rung.promoted) + 1 > room) continue;
+      const std::vector<std::size_t> order = ordered(rung.all);
+      for (std::size_t i = 0; i < std::min(static_cast<std::size_t>(room), order.size()); ++i) {
         Entry& entry = entries_[order[i]];
         if (entry.rungs_asked > r + 1) continue;
         entry.rungs_asked = r + 2;
+        ++rung.promoted;
         return Work{order[i], r + 1};
       }
     }
     return std::nullopt;
   }
 
-  /// Entries of a rung, best first.
-  static std::vector<std::size_t> ordered(const Rung& rung) {
-    std::vector<std::size_t> members(rung.population.size());
+  /// Entries of a pool, best first.
+  static std::vector<std::size_t> ordered(const Pool& pool) {
+    std::vector<std::size_t> members(pool.population.size());
     for (std::size_t i = 0; i < members.size(); ++i) members[i] = i;
     std::stable_sort(members.begin(), members.end(), [&](std::size_t a, std::size_t b) {
-      if (rung.population.rank(a) != rung.population.rank(b)) {
-        return rung.population.rank(a) < rung.population.rank(b);
+      if (pool.population.rank(a) != pool.population.rank(b)) {
+        return pool.population.rank(a) < pool.population.rank(b);
       }
-      return rung.survival.prefers(a, b);
+      return pool.survival.prefers(a, b);
     });
-    for (std::size_t& m : members) m = rung.population[m].trial;
+    for (std::size_t& m : members) m = pool.population[m].trial;
     return members;
   }
 
@@ -204,7 +245,7 @@ class FrontSearch {
         params_.replicate_share * static_cast<double>(rungs_.back().told)) {
       return std::nullopt;
     }
-    const RankedPopulation& population = rungs_.back().population;
+    const RankedPopulation& population = rungs_.back().all.population;
     std::optional<std::size_t> chosen;
     auto fewest = static_cast<std::uint64_t>(params_.elite_replicates);
     for (std::size_t i = 0; i < population.size(); ++i) {
@@ -222,26 +263,28 @@ class FrontSearch {
   std::optional<Work> next_child() {
     Rng rng(problem_.seed, entries_.size());
     const Rung& rung = breeding_rung(rng);
+    const bool whole = rung.whole.population.size() >= 2 && rng.bernoulli(whole_share);
+    const Pool& pool = whole ? rung.whole : rung.all;
     for (int draw = 0; draw < most_redraws; ++draw) {
       std::optional<ScheduleMove> move;
       std::size_t parent_entry = 0;
       Point point;
-      if (rung.population.size() < 2) {
+      if (pool.population.size() < 2) {
         point = random_point(rng);
       } else {
-        const std::size_t a = parent(rung, rng);
-        const std::size_t b = mate(rung, a, rng);
-        parent_entry = rung.population[a].trial;
+        const std::size_t a = parent(pool, rng);
+        const std::size_t b = mate(pool, a, rng);
+        parent_entry = pool.population[a].trial;
         const Entry& first = entries_[parent_entry];
-        const Entry& second = entries_[rung.population[b].trial];
-        ScheduleVariation::Child child = moves_.child(first.steps, second.steps, rng);
+        const Entry& second = entries_[pool.population[b].trial];
+        ScheduleVariation::Child child = moves_.child(first.steps, second.steps, !whole, rng);
         move = child.move;
         point = first.point;
         if (others_) others_->vary_others(coding_.index(), first.point, second.point, point, rng);
         point = coding_.encode(child.steps, std::move(point));
       }
       if (!tried_.insert(hash_of(point)).second) continue;
-      return Work{add(std::move(point)), 0, 0, move, parent_entry};
+      return Work{add(std::move(point)), 0, 0, move, parent_entry, whole};
     }
     return std::nullopt;
   }
@@ -256,33 +299,33 @@ class FrontSearch {
   /// High rungs know better, low ones have more to choose from.
   const Rung& breeding_rung(Rng& rng) const {
     for (std::size_t r = rungs_.size(); r-- > 1;) {
-      if (rungs_[r].population.size() >= least_breeding && rng.bernoulli(0.5)) return rungs_[r];
+      if (rungs_[r].all.population.size() >= least_breeding && rng.bernoulli(0.5)) return rungs_[r];
     }
     return rungs_.front();
   }
 
   /// Binary tournament.
-  static std::size_t parent(const Rung& rung, Rng& rng) {
-    const RankedPopulation& population = rung.population;
+  static std::size_t parent(const Pool& pool, Rng& rng) {
+    const RankedPopulation& population = pool.population;
     const std::size_t a = rng.below(population.size());
     const std::size_t b = rng.below(population.size());
     if (population.rank(a) != population.rank(b)) {
       return population.rank(a) < population.rank(b) ? a : b;
     }
-    return rung.survival.prefers(b, a) ? b : a;
+    return pool.survival.prefers(b, a) ? b : a;
   }
 
   /// Of a few, the one whose number of steps is most like the first parent's.
-  std::size_t mate(const Rung& rung, std::size_t a, Rng& rng) const {
-    const RankedPopulation& population = rung.population;
+  std::size_t mate(const Pool& pool, std::size_t a, Rng& rng) const {
+    const RankedPopulation& population = pool.population;
     const auto steps_of = [&](std::size_t m) {
       return static_cast<double>(entries_[population[m].trial].steps.size());
     };
     std::size_t best = (a + 1 + rng.below(population.size() - 1)) % population.size();
     for (std::size_t i = 1; i < mates_seen; ++i) {
       const std::size_t m = (a + 1 + rng.below(population.size() - 1)) % population.size();
-      const double closer = std::abs(steps_of(best) - steps_of(a)) -
-                            std::abs(steps_of(m) - steps_of(a));
+      const double closer =
+          std::abs(steps_of(best) - steps_of(a)) - std::abs(steps_of(m) - steps_of(a));
       if (closer > 0 || (closer == 0 && population.rank(m) < population.rank(best))) best = m;
     }
     return best;
@@ -321,14 +364,16 @@ class FrontSearch {
     entry.violation = std::max(entry.violation, trial.violation());
 
     Rung& rung = rungs_[work.rung];
+    const bool whole = !coding_.parameter().mask.empty() && drops_nothing(entry.steps);
     Member member{trial.candidate.point, values, std::vector<double>(values.size()),
                   entry.violation, work.entry};
     if (work.replicate > 0) {
-      for (std::size_t i = 0; i < rung.population.size(); ++i) {
-        if (rung.population[i].trial != work.entry) continue;
-        member.objectives = rung.population[i].objectives;
-        rung.population.replace(i, std::move(member));
-        return;
+      for (Pool* pool : {&rung.all, &rung.whole}) {
+        const auto place = pool->place_of(work.entry);
+        if (!place) continue;
+        // As it was, but for what better() looks up.
+        member.objectives = pool->population[*place].objectives;
+        pool->population.replace(*place, member);
       }
       return;
     }
@@ -336,24 +381,24 @@ class FrontSearch {
     if (work.rung + 1 == rungs_.size() && entry.violation == 0) {
       scores_.insert(0, std::vector{entry.cost, values[0]});
     }
-    const bool dominates_parent = work.move && dominates_entry(rung, member, work.parent);
-    rung.population.add(std::move(member));
+    bool success = false;
     if (work.move) {
-      const bool leads = rung.population.rank(rung.population.size() - 1) == 0;
-      moves_.learn(*work.move, dominates_parent || leads);
+      const RankedPopulation& parents = (work.whole ? rung.whole : rung.all).population;
+      const auto parent = (work.whole ? rung.whole : rung.all).place_of(work.parent);
+      success = parent && parents.dominates(member, parents[*parent]);
     }
-    if (rung.population.size() <= size_) return;
-    const std::size_t worst = rung.survival.worst(rung.population);
-    rung.population.remove(worst);
-    rung.survival.removed(worst);
+    if (whole) {
+      const bool leads = rung.whole.add(member);
+      success = success || (work.whole && leads);
+    }
+    success = rung.all.add(std::move(member)) || success;
+    if (work.move) moves_.learn(*work.move, success);
   }
 
-  static bool dominates_entry(const Rung& rung, const Member& member, std::size_t entry) {
-    for (std::size_t i = 0; i < rung.population.size(); ++i) {
-      if (rung.population[i].trial != entry) continue;
-      return rung.population.dominates(member, rung.population[i]);
-    }
-    return false;
+  static bool drops_nothing(const Steps& steps) {
+    return std::all_of(steps.begin(), steps.end(), [](const Step& step) {
+      return std::find(step.dropped.begin(), step.dropped.end(), true) == step.dropped.end();
+    });
   }
 
   /// Pareto dominance of the means over the replicates that both have: equal replicates are equal
@@ -414,8 +459,9 @@ class FrontSearch {
   void plan_seeds() {
     first_.assign(problem_.initial.begin(), problem_.initial.end());
     const Parameter& schedule = coding_.parameter();
-    std::size_t room = problem_.trials == 0 ? std::numeric_limits<std::size_t>::max()
-                                            : std::max<std::size_t>(problem_.trials / seed_share, 4);
+    std::size_t room = problem_.trials == 0
+                           ? std::numeric_limits<std::size_t>::max()
+                           : std::max<std::size_t>(problem_.trials / seed_share, 4);
     const auto noise = noise_schedules(params_);
     std::size_t choice = 0;
     for (const std::size_t count : spread_counts(seeded_counts)) {
@@ -423,7 +469,8 @@ class FrontSearch {
         if (room == 0) return;
         Steps steps;
         for (const double at : seed.nodes) {
-          steps.push_back({at, static_cast<double>(choice), std::vector<bool>(schedule.mask.size())});
+          steps.push_back(
+              {at, static_cast<double>(choice), std::vector<bool>(schedule.mask.size())});
         }
         if (!schedule.choices.empty()) choice = (choice + 1) % schedule.choices.size();
         if (!costs_.allows(steps)) continue;
@@ -451,8 +498,7 @@ class FrontSearch {
 
   /// A coordinate in expectation, the schedule's counted as one.
   [[nodiscard]] double others_rate() const {
-    const std::size_t others =
-        problem_.space.dimension() - problem_.space.width(coding_.index());
+    const std::size_t others = problem_.space.dimension() - problem_.space.width(coding_.index());
     return 1 / static_cast<double>(others + 1);
   }
 

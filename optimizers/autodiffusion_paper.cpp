@@ -16,8 +16,8 @@
 #include "optimizers/variation.hpp"
 
 // Defects of the authors' code that are mended here (numbers of research/autodiffusion.md, section
-// 2): (1) drops that a step has mutate, too, and can go; (2) the tail that crossover appends is that
-// of the longer parent, and no candidate exceeds the budget, the uniform seed included; (3) a
+// 2): (1) drops that a step has mutate, too, and can go; (2) the tail that crossover appends is
+// that of the longer parent, and no candidate exceeds the budget, the uniform seed included; (3) a
 // step's drops stay with it; (4) a child with a step twice is refused; (5) schedules are the same
 // in whatever order their steps were drawn; (7) there is no rejector.  Attempts of every kind are
 // limited, and a round's candidates are evaluated together: acceptance never depends on values.
@@ -126,8 +126,7 @@ class PaperSearch {
     const Parameter& schedule = coding_.parameter();
     if (steps.size() < schedule.least || steps.size() > schedule.most) return std::nullopt;
     if (!costs_.allows(steps)) return std::nullopt;
-    std::sort(steps.begin(), steps.end(),
-              [](const Step& a, const Step& b) { return a.at < b.at; });
+    std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.at < b.at; });
     const bool twice =
         std::adjacent_find(steps.begin(), steps.end(), [](const Step& a, const Step& b) {
           return a.at == b.at;
@@ -170,9 +169,8 @@ class PaperSearch {
     const std::size_t half = size_ / 2;
     add(population, half > population.size() ? half - population.size() : 0,
         [&] { return random(rng); });
-    add(population, size_, [&] {
-      return accept(mutated(uniform, seed_mutation, rng), mutated_others(resting, rng));
-    });
+    add(population, size_,
+        [&] { return accept(mutated(uniform, seed_mutation, rng), mutated_others(resting, rng)); });
     return population;
   }
 
@@ -208,7 +206,8 @@ class PaperSearch {
 
   double any_node(Rng& rng) const {
     const Parameter& p = coding_.parameter();
-    if (p.whole) return p.low + static_cast<double>(rng.below(static_cast<std::uint64_t>(p.high - p.low) + 1));
+    if (p.whole)
+      return p.low + static_cast<double>(rng.below(static_cast<std::uint64_t>(p.high - p.low) + 1));
     return p.low + (p.high - p.low) * static_cast<double>(rng.below(grid)) / (grid - 1);
   }
 

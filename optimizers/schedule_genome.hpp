@@ -15,8 +15,8 @@ namespace paretod {
 /// One step of a sampler: whatever happens to the others, its drops travel with it.
 struct Step {
   double at = 0;
-  double choice = 0;                  ///< index of a choice; 0 where there is none
-  std::vector<bool> dropped = {};     ///< one per bit of the mask
+  double choice = 0;               ///< index of a choice; 0 where there is none
+  std::vector<bool> dropped = {};  ///< one per bit of the mask
   friend bool operator==(const Step&, const Step&) = default;
 };
 /// Sorted by `at`, distinct.
@@ -60,7 +60,8 @@ class ScheduleCoding {
 };
 
 /// Makes a schedule cheap enough, at random: drops layers and removes the steps that stand closest
-/// to their neighbours, until the costs allow it.  Requires that `least` cheapest steps are allowed.
+/// to their neighbours, until the costs allow it.  Requires that `least` cheapest steps are
+/// allowed.
 void fit_to_costs(const Parameter& parameter, const ScheduleCosts& costs, Steps& steps, Rng& rng);
 
 /// The schedule with another number of steps and the same density: nodes by linear interpolation

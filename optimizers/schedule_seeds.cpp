@@ -55,7 +55,8 @@ std::vector<double> cosine_alpha_bars() {
     const double fraction = static_cast<double>(step) / training_steps;
     return std::pow(std::cos((fraction + offset) / (1 + offset) * std::numbers::pi / 2), 2);
   };
-  return alpha_bars_of([&](std::size_t t) { return std::min(0.999, 1 - signal(t + 1) / signal(t)); });
+  return alpha_bars_of(
+      [&](std::size_t t) { return std::min(0.999, 1 - signal(t + 1) / signal(t)); });
 }
 
 std::vector<double> uniform_nodes(const Parameter& schedule, std::size_t count) {

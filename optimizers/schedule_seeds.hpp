@@ -24,8 +24,8 @@ std::vector<double> uniform_nodes(const Parameter& schedule, std::size_t count);
 std::vector<double> leading_nodes(const Parameter& schedule, std::size_t count);
 /// Squares of evenly spaced numbers up to 0.8 N (Song et al., DDIM, appendix D.2).
 std::vector<double> quadratic_nodes(const Parameter& schedule, std::size_t count);
-/// Evenly spaced in log(alpha_bar / (1 - alpha_bar)): where its range, cut into `count` equal parts,
-/// has the parts' middles.  The alpha-bars decrease, and are spread evenly over the bounds.
+/// Evenly spaced in log(alpha_bar / (1 - alpha_bar)): where its range, cut into `count` equal
+/// parts, has the parts' middles.  The alpha-bars decrease, and are spread evenly over the bounds.
 std::vector<double> log_snr_nodes(const Parameter& schedule, std::size_t count,
                                   const std::vector<double>& alpha_bars);
 

@@ -12,20 +12,20 @@
 namespace paretod {
 
 enum class ScheduleMove {
-  shift_one,   ///< a node moves, by a share of the gap to its neighbours
-  shift_all,   ///< every node does
-  jump,        ///< a node goes anywhere
-  blend,       ///< nodes of two parents, aligned by rank, are mixed or extrapolated
-  splice,      ///< the early steps of one parent, the late ones of the other
-  insert,      ///< a step more, in a gap
-  remove,      ///< a step less
-  resample,    ///< some steps more or less, with the same density
-  choose,      ///< a step makes another choice
-  flip,        ///< layers of a step are dropped or kept
-  swap,        ///< a drop moves to another layer or step
-  clear,       ///< a step, or all of them, drop nothing
-  sweep,       ///< a layer is dropped, or kept, in all steps from one on
-  inherit,     ///< drops of the other parent at the nodes of this one
+  shift_one,  ///< a node moves, by a share of the gap to its neighbours
+  shift_all,  ///< every node does
+  jump,       ///< a node goes anywhere
+  blend,      ///< nodes of two parents, aligned by rank, are mixed or extrapolated
+  splice,     ///< the early steps of one parent, the late ones of the other
+  insert,     ///< a step more, in a gap
+  remove,     ///< a step less
+  resample,   ///< some steps more or less, with the same density
+  choose,     ///< a step makes another choice
+  flip,       ///< layers of a step are dropped or kept
+  swap,       ///< a drop moves to another layer or step
+  clear,      ///< a step, or all of them, drop nothing
+  sweep,      ///< a layer is dropped, or kept, in all steps from one on
+  inherit,    ///< drops of the other parent at the nodes of this one
 };
 constexpr std::size_t schedule_moves = 14;
 
@@ -38,8 +38,9 @@ class ScheduleVariation {
     Steps steps;        ///< least to most of them, allowed by the costs; not yet sorted and rounded
     ScheduleMove move;  ///< what made it
   };
-  /// Parents are valid.
-  [[nodiscard]] Child child(const Steps& a, const Steps& b, Rng& rng) const;
+  /// Parents are valid.  Without `drops`, no move changes what is dropped; to meet the costs some
+  /// layers still may be.
+  [[nodiscard]] Child child(const Steps& a, const Steps& b, bool drops, Rng& rng) const;
 
   /// What came of a child that this move had made.
   void learn(ScheduleMove move, bool success);
@@ -48,8 +49,8 @@ class ScheduleVariation {
   [[nodiscard]] double rate(ScheduleMove move) const;
 
  private:
-  [[nodiscard]] ScheduleMove draw(const Steps& a, Rng& rng) const;
-  [[nodiscard]] bool possible(ScheduleMove move, std::size_t steps) const;
+  [[nodiscard]] ScheduleMove draw(const Steps& a, bool drops, Rng& rng) const;
+  [[nodiscard]] bool possible(ScheduleMove move, std::size_t steps, bool drops) const;
   void apply(ScheduleMove move, Steps& steps, const Steps& other, Rng& rng) const;
   void shift(Steps& steps, std::size_t i, double size, Rng& rng) const;
   void insert(Steps& steps, Rng& rng) const;

@@ -130,10 +130,9 @@ inline Vector reference_sample(const ReferenceDenoiser& denoiser,
     } else if (nodes[i].solver == Solver::plms && i > 0) {
       for (std::size_t p = 0; p < x.size(); ++p) {
         const auto e = [&](std::size_t back) { return noises[i - back][p]; };
-        const double combined =
-            i == 1   ? (3 * e(0) - e(1)) / 2
-            : i == 2 ? (23 * e(0) - 16 * e(1) + 5 * e(2)) / 12
-                     : (55 * e(0) - 59 * e(1) + 37 * e(2) - 9 * e(3)) / 24;
+        const double combined = i == 1   ? (3 * e(0) - e(1)) / 2
+                                : i == 2 ? (23 * e(0) - 16 * e(1) + 5 * e(2)) / 12
+                                         : (55 * e(0) - 59 * e(1) + 37 * e(2) - 9 * e(3)) / 24;
         const double moved = std::min(1.0, std::max(-1.0, (x[p] - s * combined) / a));
         x[p] = next_a * moved + next_s * combined;
       }

@@ -58,10 +58,11 @@ class SolverTest : public testing::Test {
     for (const ScheduleNode& node : nodes) signal.push_back(alpha_bar_at(alpha_bar_, node.time));
     double worst = 0;
     for (std::size_t i = 0; i < tile_lanes; ++i) {
-      const test::Vector start(noise.begin() + static_cast<std::ptrdiff_t>(i * shape_.pixels),
-                               noise.begin() + static_cast<std::ptrdiff_t>((i + 1) * shape_.pixels));
-      const test::Vector image = test::reference_sample(reference_, signal, nodes, start,
-                                                        labels[i], guidance, null_class);
+      const test::Vector start(
+          noise.begin() + static_cast<std::ptrdiff_t>(i * shape_.pixels),
+          noise.begin() + static_cast<std::ptrdiff_t>((i + 1) * shape_.pixels));
+      const test::Vector image =
+          test::reference_sample(reference_, signal, nodes, start, labels[i], guidance, null_class);
       for (std::size_t p = 0; p < shape_.pixels; ++p) {
         worst = std::max(worst, std::abs(image[p] - double{x[p * tile_lanes + i]}));
       }
@@ -100,7 +101,9 @@ TEST_F(SolverTest, RealTimesMatchToo) {
 
 TEST_F(SolverTest, SolversDifferWhereTheyShould) {
   // The comparison above would not notice a solver that is another one in disguise.
-  const auto steps = [&](Solver solver) { return solver_steps(alpha_bar_, at(whole_times, solver)); };
+  const auto steps = [&](Solver solver) {
+    return solver_steps(alpha_bar_, at(whole_times, solver));
+  };
   for (const SolverStep& step : steps(Solver::ddim)) EXPECT_EQ(step.order, 1U);
   std::vector<std::size_t> orders;
   for (const SolverStep& step : steps(Solver::dpm_solver)) orders.push_back(step.order);
@@ -173,7 +176,8 @@ TEST_F(SolverTest, WhatIsNotFiniteIsNoticedByEverySolver) {
 }
 
 TEST(SolverNames, AreReadBack) {
-  for (const std::string& name : solver_names()) EXPECT_EQ(name_of(solver_named(name).value()), name);
+  for (const std::string& name : solver_names())
+    EXPECT_EQ(name_of(solver_named(name).value()), name);
   EXPECT_FALSE(solver_named("euler"));
 }
 

@@ -145,8 +145,8 @@ TEST_F(ScheduleEvaluatorTest, DeclaresRealNodesMasksAndSolvers) {
   EXPECT_EQ(schedule.choices, (std::vector<std::string>{"ddim", "dpm-solver"}));
   ASSERT_EQ(evaluator->describe().objectives.size(), 2U);
   EXPECT_EQ(evaluator->describe().objectives[1].name, "cost");
-  const Outcome outcome =
-      evaluate(*evaluator, {{point_of(schedule, {{0.01, 0, 0, 0}, {0.3, 1, 1, 0}, {1, 1, 0, 0}})}})[0];
+  const Outcome outcome = evaluate(
+      *evaluator, {{point_of(schedule, {{0.01, 0, 0, 0}, {0.3, 1, 1, 0}, {1, 1, 0, 0}})}})[0];
   ASSERT_EQ(outcome.status, TrialStatus::ok) << outcome.reason;
   EXPECT_EQ(outcome.objectives[1].value, 3);
   EXPECT_EQ(outcome.objectives[1].standard_error, 0);
@@ -162,20 +162,19 @@ TEST_F(ScheduleEvaluatorTest, RealNodesMeetWholeOnesAtTheTimeSteps) {
   ASSERT_EQ(a.status, TrialStatus::ok) << a.reason;
   ASSERT_EQ(b.status, TrialStatus::ok) << b.reason;
   EXPECT_NEAR(a.objectives[0].value, b.objectives[0].value, 1e-6);
-  const Outcome between = evaluate(*real, {{point_of(parameter_of(*real), {{0.015}, {0.504}, {1}})}})[0];
+  const Outcome between =
+      evaluate(*real, {{point_of(parameter_of(*real), {{0.015}, {0.504}, {1}})}})[0];
   EXPECT_NE(between.objectives[0].value, b.objectives[0].value);
 }
 
 TEST_F(ScheduleEvaluatorTest, ReportsWhatAScheduleTakes) {
   const std::vector<std::vector<double>> steps = {{3, 0, 1}, {50, 0, 0}, {80, 1, 1}};
-  const std::map<std::string, double> expected = {
-      {"calls", 3},
-      {"blocks", 3},
-      // Per call 2 width pixels, per block 4 width^2.
-      {"multiply-adds", 3 * 2 * 6 * 5 + 3 * 4 * 36}};
+  const std::map<std::string, double> expected = {{"calls", 3},
+                                                  {"blocks", 3},
+                                                  // Per call 2 width pixels, per block 4 width^2.
+                                                  {"multiply-adds", 3 * 2 * 6 * 5 + 3 * 4 * 36}};
   for (const auto& [kind, value] : expected) {
-    const auto evaluator =
-        made({{"cost", kind}, {"droppable", std::vector<std::string>{"all"}}});
+    const auto evaluator = made({{"cost", kind}, {"droppable", std::vector<std::string>{"all"}}});
     const Outcome outcome = evaluate(*evaluator, {{point_of(parameter_of(*evaluator), steps)}})[0];
     ASSERT_EQ(outcome.status, TrialStatus::ok) << outcome.reason;
     EXPECT_EQ(outcome.objectives[1].value, value) << kind;
@@ -186,8 +185,8 @@ TEST_F(ScheduleEvaluatorTest, ReportsWhatAScheduleTakes) {
     EXPECT_GT(metrics["seconds"], 0);
     EXPECT_NE(metrics["fd_heldout"], outcome.objectives[0].value);
   }
-  const auto timed = made({{"cost", std::string("seconds")},
-                           {"droppable", std::vector<std::string>{"all"}}});
+  const auto timed =
+      made({{"cost", std::string("seconds")}, {"droppable", std::vector<std::string>{"all"}}});
   const Outcome outcome = evaluate(*timed, {{point_of(parameter_of(*timed), steps)}})[0];
   EXPECT_GT(outcome.objectives[1].value, 0);
   EXPECT_FALSE(outcome.objectives[1].has_error());
@@ -197,12 +196,13 @@ TEST_F(ScheduleEvaluatorTest, DroppedBlocksStepsAndSolversMatter) {
   const auto evaluator = made({{"droppable", std::vector<std::string>{"all"}},
                                {"solvers", std::vector<std::string>{"ddim", "plms"}}});
   const Parameter schedule = parameter_of(*evaluator);
-  const auto outcomes = evaluate(*evaluator, {{point_of(schedule, {{9, 0, 0, 0}, {80, 0, 0, 0}})},
-                                              {point_of(schedule, {{9, 0, 1, 0}, {80, 0, 0, 0}})},
-                                              {point_of(schedule, {{9, 0, 0, 1}, {80, 0, 0, 0}})},
-                                              {point_of(schedule, {{9, 0, 0, 0}, {80, 0, 1, 0}})},
-                                              {point_of(schedule, {{9, 1, 0, 0}, {80, 0, 0, 0}})},
-                                              {point_of(schedule, {{10, 0, 0, 0}, {80, 0, 0, 0}})}});
+  const auto outcomes =
+      evaluate(*evaluator, {{point_of(schedule, {{9, 0, 0, 0}, {80, 0, 0, 0}})},
+                            {point_of(schedule, {{9, 0, 1, 0}, {80, 0, 0, 0}})},
+                            {point_of(schedule, {{9, 0, 0, 1}, {80, 0, 0, 0}})},
+                            {point_of(schedule, {{9, 0, 0, 0}, {80, 0, 1, 0}})},
+                            {point_of(schedule, {{9, 1, 0, 0}, {80, 0, 0, 0}})},
+                            {point_of(schedule, {{10, 0, 0, 0}, {80, 0, 0, 0}})}});
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     ASSERT_EQ(outcomes[i].status, TrialStatus::ok) << outcomes[i].reason;
     for (std::size_t j = 0; j < i; ++j) {
@@ -226,9 +226,9 @@ TEST_F(ScheduleEvaluatorTest, ANarrowedJobMeansTheSame) {
   auto context = context_for(*evaluator);
   context->space = SearchSpace::make({asked}).value();
   EXPECT_TRUE(evaluator->check(*context).empty());
-  expect_same(evaluate(*evaluator, {{point_of(asked, {{9, 0, 1}, {50, 1, 0}, {80, 1, 1}})}},
-                       context)[0],
-              expected);
+  expect_same(
+      evaluate(*evaluator, {{point_of(asked, {{9, 0, 1}, {50, 1, 0}, {80, 1, 1}})}}, context)[0],
+      expected);
 }
 
 TEST_F(ScheduleEvaluatorTest, MoreImagesExtendThoseThereWere) {
@@ -354,8 +354,8 @@ TEST_F(ScheduleEvaluatorTest, OverflowIsInfeasibleAndLeavesOthersAlone) {
   const Parameter schedule = parameter_of(*evaluator);
   const Point bad = point_of(schedule, {{20, 0, 0}, {70, 0, 0}});
   const Point good = point_of(schedule, {{20, 0, 1}, {70, 1, 1}});
-  const Outcome alone = evaluate(*made({{"droppable", std::vector<std::string>{"all"}}}),
-                                 {{good}})[0];
+  const Outcome alone =
+      evaluate(*made({{"droppable", std::vector<std::string>{"all"}}}), {{good}})[0];
   ASSERT_EQ(alone.status, TrialStatus::ok) << alone.reason;
   const auto outcomes = evaluate(*evaluator, {{bad}, {good}, {bad, 500}, {bad}});
   for (const std::size_t i : {0, 2, 3}) {
@@ -369,13 +369,12 @@ TEST_F(ScheduleEvaluatorTest, WhatCannotBeEvaluatedSaysWhy) {
   const auto evaluator = made();
   const Parameter schedule = parameter_of(*evaluator);
   const Point fine = point_of(schedule, {{20}, {70}});
-  const auto outcomes =
-      evaluate(*evaluator, {{fine, 1},
-                            {fine, std::uint64_t{1} << 40},
-                            {point_of(schedule, {{20}, {100}})},
-                            {point_of(schedule, {{-1}, {20}})},
-                            {point_of(schedule, {{20}, {std::nan("")}})},
-                            {fine}});
+  const auto outcomes = evaluate(*evaluator, {{fine, 1},
+                                              {fine, std::uint64_t{1} << 40},
+                                              {point_of(schedule, {{20}, {100}})},
+                                              {point_of(schedule, {{-1}, {20}})},
+                                              {point_of(schedule, {{20}, {std::nan("")}})},
+                                              {fine}});
   EXPECT_TRUE(contains(outcomes[0].reason, "between 2 and"));
   EXPECT_TRUE(contains(outcomes[1].reason, "between 2 and"));
   for (const std::size_t i : {2, 3, 4}) {
@@ -404,16 +403,21 @@ TEST_F(ScheduleEvaluatorTest, RefusesBadConfigurations) {
   using Names = std::vector<std::string>;
   EXPECT_TRUE(contains(refusal({{"model", std::string()}}), "/model"));
   EXPECT_TRUE(contains(refusal({{"model", std::string("none.json")}}), "none.json: no such file"));
-  EXPECT_TRUE(contains(refusal({{"weights", std::string("ema-0.5")}}),
-                       "/weights: must be one of the model's files: step-1, step-2, step-3, ema-0.9"));
-  EXPECT_TRUE(contains(refusal({{"least_steps", std::int64_t{5}}}), "/least_steps: must not be above"));
+  EXPECT_TRUE(
+      contains(refusal({{"weights", std::string("ema-0.5")}}),
+               "/weights: must be one of the model's files: step-1, step-2, step-3, ema-0.9"));
+  EXPECT_TRUE(
+      contains(refusal({{"least_steps", std::int64_t{5}}}), "/least_steps: must not be above"));
   EXPECT_TRUE(contains(refusal({{"most_steps", std::int64_t{101}}}),
                        "/most_steps: the model has only 100 time steps"));
   EXPECT_TRUE(contains(refusal({{"solvers", Names{}}}), "/solvers: must name at least one"));
-  EXPECT_TRUE(contains(refusal({{"solvers", Names{"ddim", "euler"}}}), "/solvers/1: must be one of"));
-  EXPECT_TRUE(contains(refusal({{"solvers", Names{"ddim", "ddim"}}}), "/solvers/1: is named twice"));
-  EXPECT_TRUE(contains(refusal({{"droppable", Names{"block-0", "block-2"}}}),
-                       "/droppable/1: the model has no block \"block-2\"; it has block-0 to block-1"));
+  EXPECT_TRUE(
+      contains(refusal({{"solvers", Names{"ddim", "euler"}}}), "/solvers/1: must be one of"));
+  EXPECT_TRUE(
+      contains(refusal({{"solvers", Names{"ddim", "ddim"}}}), "/solvers/1: is named twice"));
+  EXPECT_TRUE(
+      contains(refusal({{"droppable", Names{"block-0", "block-2"}}}),
+               "/droppable/1: the model has no block \"block-2\"; it has block-0 to block-1"));
   EXPECT_NE(refusal({{"droppable", Names{"block-0", "block-0"}}}), "accepted");
   EXPECT_TRUE(contains(refusal({{"nodes", std::string("log")}}), "/nodes"));
   EXPECT_TRUE(contains(refusal({{"cost", std::string("money")}}), "/cost"));
@@ -449,8 +453,7 @@ TEST_F(ScheduleEvaluatorTest, DestructionCancelsWhatRuns) {
 
 class ScheduleScorerDigitsTest : public testing::Test {
  protected:
-  static constexpr const char* model =
-      PARETOD_SOURCE_DIR "/config/examples/data/digits/model.json";
+  static constexpr const char* model = PARETOD_SOURCE_DIR "/config/examples/data/digits/model.json";
 };
 
 TEST_F(ScheduleScorerDigitsTest, AgreesWithTheCheckpointScorer) {
