@@ -48,14 +48,24 @@ std::vector<std::string> droppable_blocks(const std::vector<std::string>& wanted
   return wanted;
 }
 
-/// The value of "cost" for one schedule; none: nothing is asked for.
-std::optional<Measurement> cost_of(const std::string& kind, const ScheduleCost& cost,
-                                   double seconds) {
-  if (kind == "calls") return Measurement{static_cast<double>(cost.calls), 0};
-  if (kind == "blocks") return Measurement{static_cast<double>(cost.blocks), 0};
-  if (kind == "multiply-adds") return Measurement{cost.multiply_adds, 0};
-  if (kind == "seconds") return Measurement{seconds, -1};
-  return std::nullopt;
+/// What a schedule takes, by the names that configurations and metrics have for it.
+std::vector<std::pair<std::string, Measurement>> costs_of(const ScheduleCost& cost,
+                                                          double seconds) {
+  return {{"calls", {static_cast<double>(cost.calls), 0}},
+          {"blocks", {static_cast<double>(cost.blocks), 0}},
+          {"multiply_adds", {cost.multiply_adds, 0}},
+          {"seconds", {seconds}}};
+}
+
+/// Everything that is not an objective.
+Metrics metrics_of(const ScheduleScore& score, const ScheduleCost& cost,
+                   const ScheduleConfig& config) {
+  Metrics metrics = {{"fd_heldout", score.heldout}};
+  if (config.kid) metrics.emplace_back("kid", score.kernel_distance.value_or(0));
+  for (const auto& [name, measured] : costs_of(cost, score.seconds)) {
+    if (name != config.cost) metrics.emplace_back(name, measured.value);
+  }
+  return metrics;
 }
 
 }  // namespace
@@ -82,7 +92,7 @@ Fields<ScheduleConfig> describe() {
       .add("cost", &ScheduleConfig::cost,
            "the second objective, per image: network calls, blocks run in them, multiply-adds, or "
            "measured seconds of processor time",
-           {"none", "calls", "blocks", "multiply-adds", "seconds"})
+           {"none", "calls", "blocks", "multiply_adds", "seconds"})
       .add("samples", &ScheduleConfig::samples,
            "images per evaluation, unless the candidate says more", 2,
            static_cast<double>(ScheduleScorer::most_samples))
@@ -213,8 +223,7 @@ Result<std::unique_ptr<Evaluator>> ScheduleEvaluator::create(
   description.space = {std::move(*parameter)};
   description.objectives = {{"fd", Goal::minimize}};
   if (config.cost != "none") description.objectives.push_back({"cost", Goal::minimize});
-  description.metrics = {"fd_heldout", "calls", "blocks", "multiply_adds", "seconds"};
-  if (config.kid) description.metrics.insert(description.metrics.begin() + 1, "kid");
+  for (const auto& [name, value] : metrics_of({}, {}, config)) description.metrics.push_back(name);
   description.fidelity_unit = "images";
   description.default_fidelity = static_cast<std::uint64_t>(config.samples);
   description.params = paretod::describe<ScheduleJobParams>().infos();
@@ -277,16 +286,15 @@ Outcome ScheduleEvaluator::outcome_of(const ScheduleRequest& request, const Sche
   Outcome outcome;
   for (const Objective& objective : objectives) {
     Measurement value{score.distance, score.standard_error};
-    if (objective.name == "cost") value = cost_of(config_.cost, cost, score.seconds).value();
+    if (objective.name == "cost") {
+      for (const auto& [name, measured] : costs_of(cost, score.seconds)) {
+        if (name == config_.cost) value = measured;
+      }
+    }
     value.count = request.samples;
     outcome.objectives.push_back(value);
   }
-  outcome.metrics = {{"fd_heldout", score.heldout}};
-  if (score.kernel_distance) outcome.metrics.emplace_back("kid", *score.kernel_distance);
-  outcome.metrics.emplace_back("calls", static_cast<double>(cost.calls));
-  outcome.metrics.emplace_back("blocks", static_cast<double>(cost.blocks));
-  outcome.metrics.emplace_back("multiply_adds", cost.multiply_adds);
-  outcome.metrics.emplace_back("seconds", score.seconds);
+  outcome.metrics = metrics_of(score, cost, config_);
   return outcome;
 }
 

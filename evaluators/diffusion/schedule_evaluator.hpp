@@ -7,9 +7,10 @@
 // Declares one parameter "schedule"; the objectives "fd" (Frechet distance to set A) and, if
 // the configuration asks for it, "cost"; the metrics "fd_heldout" (to set B), "kid", and per
 // image "calls" (network passes), "blocks" (run in them), "multiply_adds" and "seconds" (processor
-// time, as measured); and fidelity in images.  More images of a schedule extend those it had.  The
-// noise depends on the configuration and the candidate's replicate, never on the job, so that jobs
-// can be compared.  A candidate whose samples overflow is infeasible.
+// time, as measured), without the one that is the cost; and fidelity in images.  More images of a
+// schedule extend those it had.  The noise depends on the configuration and the candidate's
+// replicate, never on the job, so that jobs can be compared.  A candidate whose samples overflow is
+// infeasible.
 //
 // It is a type of its own, beside "diffusion", because the two share no setting but the model: one
 // type would make every other field depend on a mode.

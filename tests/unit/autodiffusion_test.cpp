@@ -86,9 +86,10 @@ Script script_of(const SearchProblem& problem, std::size_t parallelism = 1) {
     if (problem.objectives.size() > 1) {
       double kept = 0;
       for (const Step& step : steps) {
-        kept += step.dropped.empty() ? 1
-                                     : static_cast<double>(std::count(step.dropped.begin(),
-                                                                      step.dropped.end(), false));
+        kept +=
+            step.dropped.empty()
+                ? 1
+                : static_cast<double>(std::count(step.dropped.begin(), step.dropped.end(), false));
       }
       outcome.objectives.push_back({.value = kept});
     }
@@ -205,17 +206,16 @@ TEST_P(EveryProposal, IsValidWithinTheBudgetAndNew) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    AutoDiffusion, EveryProposal,
-    testing::Values(Mode{"front", {}, 2}, Mode{"front_of_computed_cost", {}, 1},
-                    Mode{"one_value", {{"cost_front", false}}, 1},
-                    Mode{"paper",
-                         {{"mode", std::string("paper")},
-                          {"max_prune", 1.0},
-                          {"rounds", std::int64_t{0}}},
-                         1}),
-    [](const auto& mode) { return mode.param.name; });
-
+INSTANTIATE_TEST_SUITE_P(AutoDiffusion, EveryProposal,
+                         testing::Values(Mode{"front", {}, 2},
+                                         Mode{"front_of_computed_cost", {}, 1},
+                                         Mode{"one_value", {{"cost_front", false}}, 1},
+                                         Mode{"paper",
+                                              {{"mode", std::string("paper")},
+                                               {"max_prune", 1.0},
+                                               {"rounds", std::int64_t{0}}},
+                                              1}),
+                         [](const auto& mode) { return mode.param.name; });
 
 TEST(AutoDiffusion, AFiniteSpaceIsTriedOnceAndThenTheSearchEnds) {
   Parameter small = schedule(2, 2);
@@ -311,7 +311,8 @@ TEST(ScheduleVariation, DropsTravelWithTheirStep) {
         break;
       case ScheduleMove::insert:
         ASSERT_EQ(steps.size(), a.size() + 1);
-        for (const Step& step : a) ASSERT_NE(std::find(steps.begin(), steps.end(), step), steps.end());
+        for (const Step& step : a)
+          ASSERT_NE(std::find(steps.begin(), steps.end(), step), steps.end());
         break;
       case ScheduleMove::remove:
         ASSERT_EQ(steps.size(), a.size() - 1);
@@ -420,15 +421,14 @@ std::size_t first_round_with_drops(const std::function<double(std::size_t)>& val
   script.budget = 400;
   std::size_t told = 0;
   script.outcome = [&](const Candidate&) { return scalar_outcome(value_of_trial(told++)); };
-  const ScriptedRun run =
-      search(problem,
-             with(paper, {{"population", std::int64_t{20}},
-                          {"mutants", std::int64_t{10}},
-                          {"crossovers", std::int64_t{5}},
-                          {"max_prune", 0.9},
-                          {"report_replicates", std::int64_t{0}},
-                          {"selection_replicates", std::int64_t{0}}}),
-             script);
+  const ScriptedRun run = search(problem,
+                                 with(paper, {{"population", std::int64_t{20}},
+                                              {"mutants", std::int64_t{10}},
+                                              {"crossovers", std::int64_t{5}},
+                                              {"max_prune", 0.9},
+                                              {"report_replicates", std::int64_t{0}},
+                                              {"selection_replicates", std::int64_t{0}}}),
+                                 script);
   const ScheduleCoding coding(problem.space, 0);
   const std::vector<Candidate> candidates = asked(run);
   EXPECT_EQ(candidates.size(), 200U) << "ten rounds";
@@ -442,7 +442,8 @@ std::size_t first_round_with_drops(const std::function<double(std::size_t)>& val
 
 TEST(AutoDiffusionPaper, TheSecondStageOpensAfterTheRoundOfTheRules) {
   // Rounds count from 0; what opens after one shows in the next.
-  EXPECT_EQ(first_round_with_drops([](std::size_t trial) { return static_cast<double>(trial); }), 2U)
+  EXPECT_EQ(first_round_with_drops([](std::size_t trial) { return static_cast<double>(trial); }),
+            2U)
       << "the best of round 0 stays the best";
   EXPECT_EQ(first_round_with_drops([](std::size_t trial) { return -static_cast<double>(trial); }),
             6U)
@@ -621,7 +622,8 @@ TEST(AutoDiffusion, UnsuitableJobsAreRefusedByPointer) {
   const SearchProblem masked = problem_of({schedule(2, 6, 4)}, 2, 200);
   const SearchProblem plain = problem_of({schedule(2, 6)}, 1, 200);
   EXPECT_EQ(refusal(masked, {}), "");
-  EXPECT_THAT(refusal(problem_of({schedule(2, 6), [] {
+  EXPECT_THAT(refusal(problem_of({schedule(2, 6),
+                                  [] {
                                     Parameter second = schedule(1, 2);
                                     second.name = "second";
                                     return second;
@@ -629,8 +631,9 @@ TEST(AutoDiffusion, UnsuitableJobsAreRefusedByPointer) {
                                  1, 200),
                       {}),
               HasSubstr("/space: autodiffusion needs exactly one"));
-  EXPECT_THAT(refusal(masked, {{"layer_costs", std::vector<double>{1, 2, 3, 4, 5}}}),
-              HasSubstr("/optimizer/params/layer_costs: has 5 costs, but \"schedule\" has 4 layers"));
+  EXPECT_THAT(
+      refusal(masked, {{"layer_costs", std::vector<double>{1, 2, 3, 4, 5}}}),
+      HasSubstr("/optimizer/params/layer_costs: has 5 costs, but \"schedule\" has 4 layers"));
   EXPECT_THAT(refusal(plain, {{"layer_costs", std::vector<double>{1}}}),
               HasSubstr("/optimizer/params/layer_costs: has 1 costs, but \"schedule\" has 0"));
   EXPECT_THAT(refusal(masked, {{"layer_costs", std::vector<double>{1, 0, 3, 4}}}),
@@ -643,19 +646,20 @@ TEST(AutoDiffusion, UnsuitableJobsAreRefusedByPointer) {
   EXPECT_THAT(refusal(problem_of({schedule(2, 6, 4)}, 1, 200), with(paper, {{"max_cost", 7.0}})),
               HasSubstr("cost at least 8 before layers are dropped"));
   SearchProblem dear = masked;
-  dear.initial = {ScheduleCoding(dear.space, 0)
-                      .encode({{1, 0, {false, false, false, false}},
-                               {2, 0, {false, true, false, false}}},
-                              dear.space.resting())};
+  dear.initial = {
+      ScheduleCoding(dear.space, 0)
+          .encode({{1, 0, {false, false, false, false}}, {2, 0, {false, true, false, false}}},
+                  dear.space.resting())};
   EXPECT_THAT(refusal(dear, {{"max_cost", 6.0}}),
               HasSubstr("/initial/0/schedule: costs 7, more than max_cost 6"));
   EXPECT_THAT(refusal(plain, {{"alpha_bars", std::vector<double>(500, 0.5)}}),
               HasSubstr("/optimizer/params/alpha_bars/1"));
   std::vector<double> few;
   for (int t = 0; t < 500; ++t) few.push_back(0.9 - 0.001 * t);
-  EXPECT_THAT(refusal(plain, {{"alpha_bars", few}}),
-              HasSubstr("/space/0/high: steps run from 0 to 999, but alpha_bars has only steps 0 to "
-                        "499"));
+  EXPECT_THAT(
+      refusal(plain, {{"alpha_bars", few}}),
+      HasSubstr("/space/0/high: steps run from 0 to 999, but alpha_bars has only steps 0 to "
+                "499"));
   EXPECT_THAT(refusal(plain, {{"rungs", std::vector<double>{500, 500}}}),
               HasSubstr("/optimizer/params/rungs/1"));
   EXPECT_THAT(refusal(plain, {{"rungs", std::vector<double>{500}}, {"fidelity", std::int64_t{5}}}),

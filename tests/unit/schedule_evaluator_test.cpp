@@ -172,16 +172,16 @@ TEST_F(ScheduleEvaluatorTest, ReportsWhatAScheduleTakes) {
   const std::map<std::string, double> expected = {{"calls", 3},
                                                   {"blocks", 3},
                                                   // Per call 2 width pixels, per block 4 width^2.
-                                                  {"multiply-adds", 3 * 2 * 6 * 5 + 3 * 4 * 36}};
+                                                  {"multiply_adds", 3 * 2 * 6 * 5 + 3 * 4 * 36}};
   for (const auto& [kind, value] : expected) {
     const auto evaluator = made({{"cost", kind}, {"droppable", std::vector<std::string>{"all"}}});
     const Outcome outcome = evaluate(*evaluator, {{point_of(parameter_of(*evaluator), steps)}})[0];
     ASSERT_EQ(outcome.status, TrialStatus::ok) << outcome.reason;
     EXPECT_EQ(outcome.objectives[1].value, value) << kind;
     auto metrics = metrics_of(outcome);
-    EXPECT_EQ(metrics["calls"], 3);
-    EXPECT_EQ(metrics["blocks"], 3);
-    EXPECT_EQ(metrics["multiply_adds"], expected.at("multiply-adds"));
+    EXPECT_FALSE(metrics.contains(kind));
+    metrics[kind] = value;
+    for (const auto& [name, known] : expected) EXPECT_EQ(metrics[name], known) << name;
     EXPECT_GT(metrics["seconds"], 0);
     EXPECT_NE(metrics["fd_heldout"], outcome.objectives[0].value);
   }
