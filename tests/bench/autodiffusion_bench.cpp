@@ -6,6 +6,7 @@
 //   autodiffusion_bench front SEARCH LEAST MOST TRIALS SEEDS    hypervolumes of log distance, steps
 //   autodiffusion_bench rungs STEPS TARGET SEEDS RUNG...        images until the target is reached
 //   autodiffusion_bench digits MODEL SEARCH LEAST MOST MASK TRIALS SEED [THREADS]
+//   autodiffusion_bench beats MODEL STEPS VALUE SEED            evaluations to be better, noise 0
 //   autodiffusion_bench people MODEL LEAST MOST [THREADS]
 //
 // `digits` prints a line per cost of the front that was found: cost, steps, search's value, then on
@@ -90,6 +91,7 @@ ParamValues exact_params() {
           {"elite_replicates", std::int64_t{1}}};
 }
 
+/// The distance after improving one step at a time until none can be.
 double descend(const DdimProblem& ddim, std::vector<int> steps) {
   double best = ddim.distance(steps);
   for (bool better = true; better;) {
@@ -376,6 +378,30 @@ int digits(const std::string& model, const std::string& search, std::size_t leas
   return 0;
 }
 
+int beats(const std::string& model, std::size_t count, double value, std::uint64_t seed) {
+  Digits digits(model, 1);
+  constexpr std::uint64_t trials = 400;
+  const SearchProblem problem = problem_of(count, count, 1, trials, seed);
+  const ScheduleCoding coding(problem.space, 0);
+  std::uint64_t told = 0;
+  struct Beaten {};
+  const auto evaluate = [&](const Point& point) {
+    ++told;
+    const double distance =
+        digits.score(coding.decode(point), 0, Digits::searched_samples).distance;
+    if (distance < value) throw Beaten{};
+    return std::vector{distance};
+  };
+  DirectEvaluations evaluations(evaluate, trials, 1);
+  try {
+    run("autodiffusion", exact_params(), problem, evaluations);
+    std::printf("inf\n");
+  } catch (const Beaten&) {
+    std::printf("%llu\n", static_cast<unsigned long long>(told));
+  }
+  return 0;
+}
+
 int people(const std::string& model, std::size_t least, std::size_t most, std::size_t threads) {
   Digits digits(model, threads);
   for (std::size_t count = least; count <= most; ++count) {
@@ -412,6 +438,9 @@ int main(int argc, char** argv) {
   if (command == "digits" && argc >= 9) {
     return digits(argv[2], argv[3], number(4), number(5), number(6) != 0, number(7), number(8),
                   argc > 9 ? number(9) : 1);
+  }
+  if (command == "beats" && argc == 6) {
+    return beats(argv[2], number(3), std::strtod(argv[4], nullptr), number(5));
   }
   if (command == "people" && argc >= 5) {
     return people(argv[2], number(3), number(4), argc > 5 ? number(5) : 1);
