@@ -58,7 +58,7 @@ ScheduleArchive::ScheduleArchive(const SearchProblem& problem, const AutoDiffusi
     : params_(params), coding_(coding), costs_(costs), add_cost_(add_cost) {
   const Parameter& schedule = coding.parameter();
   const bool front = problem.objectives.size() > 1 || add_cost;
-  const std::size_t size = params.population > 0 ? static_cast<std::size_t>(params.population)
+  const std::size_t size = params.population > 0   ? static_cast<std::size_t>(params.population)
                            : !front                ? single_population
                            : schedule.mask.empty() ? steps_population(schedule)
                                                    : masked_population;
@@ -80,7 +80,8 @@ std::size_t ScheduleArchive::add(Point point) {
   return entries_.size() - 1;
 }
 
-// ---- what is worth more --------------------------------------------------------------------------
+// ---- what is worth more
+// --------------------------------------------------------------------------
 
 std::optional<ScheduleWork> ScheduleArchive::next_promotion() {
   for (std::size_t r = rungs_.size() - 1; r-- > 0;) {
@@ -133,7 +134,8 @@ std::optional<ScheduleWork> ScheduleArchive::next_probe() {
   return std::nullopt;
 }
 
-// ---- being told ----------------------------------------------------------------------------------
+// ---- being told
+// ----------------------------------------------------------------------------------
 
 bool ScheduleArchive::tell(const ScheduleWork& work, const Trial& trial) {
   ScheduleEntry& entry = entries_[work.entry];
