@@ -38,6 +38,9 @@ struct EvaluatorDescription {
   std::uint64_t default_fidelity = 0;
   /// Evaluations cost money: an attempt must be durable in the log before it starts.
   bool paid = false;
+  /// It keeps by itself what it paid for: an attempt that was lost may be made again, and pays only
+  /// for what is missing.
+  bool resumable = false;
   /// What an attempt may use up at most; 0 where it does not say.
   Spend worst_case = {};
   /// Of Spend::money_micros, "USD"; empty unless paid.
@@ -66,6 +69,9 @@ struct EvaluationRequest {
   /// Who failed at this trial before (EvaluationReply::worker): another one should try, if there
   /// is one.
   std::string avoid = {};
+  /// A safetensors file with the weights that the candidate stands for, which exists until the
+  /// reply; empty: none.  Set by evaluators that prepare them for a program (evaluators/merge).
+  std::string weights = {};
 
   /// The idempotency key "job:trial:attempt".
   [[nodiscard]] std::string id() const {

@@ -236,15 +236,17 @@ class Cmaes {
   void measure_initial() {
     std::size_t submitted = 0;
     std::size_t waiting = problem_.initial.size();
+    TrialNumber last_initial = 0;
     while (waiting > 0) {
       while (evaluations_.slot_free()) {
         Point point = submitted < problem_.initial.size() ? problem_.initial[submitted] : draw();
         ++submitted;
-        evaluations_.submit(candidate(std::move(point)));
+        const TrialNumber number = evaluations_.submit(candidate(std::move(point)));
+        if (problem_.known.size() + submitted <= problem_.initial.size()) last_initial = number;
       }
       if (evaluations_.in_flight() == 0) return;
       const Trial trial = evaluations_.next();
-      if (trial.number <= problem_.initial.size()) --waiting;
+      if (trial.number <= last_initial) --waiting;
       learn(trial);
     }
   }

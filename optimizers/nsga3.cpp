@@ -28,18 +28,8 @@ void split(std::size_t left, std::size_t divisions, std::vector<double>& directi
   }
 }
 
-/// Two layers from eight objectives on, since one layer without inner points would be all edges
-/// (Deb and Jain, section V-A).
 std::vector<std::vector<double>> directions_for(std::size_t objectives, std::size_t divisions) {
-  constexpr std::size_t usual[] = {0, 0, 99, 12, 8, 6, 4};
-  if (divisions > 0) return reference_directions(objectives, divisions);
-  if (objectives < std::size(usual)) return reference_directions(objectives, usual[objectives]);
-  auto directions = reference_directions(objectives, 3);
-  for (std::vector<double>& inner : reference_directions(objectives, 2)) {
-    for (double& w : inner) w = w / 2 + 0.5 / static_cast<double>(objectives);
-    directions.push_back(std::move(inner));
-  }
-  return directions;
+  return divisions > 0 ? reference_directions(objectives, divisions) : usual_directions(objectives);
 }
 
 /// The x with A x = 1, by Gaussian elimination; empty when A is singular.
@@ -250,9 +240,9 @@ Problems check_nsga3(const SearchProblem& problem, const Nsga3Params& params) {
 
 Report run_nsga3(const SearchProblem& problem, const Nsga3Params& params,
                  Evaluations& evaluations) {
-  ReferenceSurvival survival(
-      directions_for(problem.objectives.size(), static_cast<std::size_t>(params.divisions)));
-  return run_steady_state(problem, params, population_of(problem, params), survival, evaluations);
+  return search_along(
+      directions_for(problem.objectives.size(), static_cast<std::size_t>(params.divisions)),
+      population_of(problem, params), problem, params, evaluations);
 }
 
 }  // namespace
@@ -263,6 +253,25 @@ std::vector<std::vector<double>> reference_directions(std::size_t objectives,
   std::vector<double> direction;
   split(divisions, divisions, direction, objectives, directions);
   return directions;
+}
+
+/// Two layers where one without inner points would be all edges (Deb and Jain, section V-A).
+std::vector<std::vector<double>> usual_directions(std::size_t objectives) {
+  constexpr std::size_t usual[] = {0, 0, 99, 12, 8, 6, 4};
+  if (objectives < std::size(usual)) return reference_directions(objectives, usual[objectives]);
+  auto directions = reference_directions(objectives, 3);
+  for (std::vector<double>& inner : reference_directions(objectives, 2)) {
+    for (double& w : inner) w = w / 2 + 0.5 / static_cast<double>(objectives);
+    directions.push_back(std::move(inner));
+  }
+  return directions;
+}
+
+Report search_along(const std::vector<std::vector<double>>& directions, std::size_t population,
+                    const SearchProblem& problem, const SteadyStateParams& params,
+                    Evaluations& evaluations) {
+  ReferenceSurvival survival(directions);
+  return run_steady_state(problem, params, population, survival, evaluations);
 }
 
 template <>

@@ -21,6 +21,14 @@ struct Nsga3Params : SteadyStateParams {
 std::vector<std::vector<double>> reference_directions(std::size_t objectives,
                                                       std::size_t divisions);
 
+/// The usual ones for so many objectives: one layer, or two from seven objectives on.
+std::vector<std::vector<double>> usual_directions(std::size_t objectives);
+
+/// NSGA-III along the given directions; `population` points survive.
+Report search_along(const std::vector<std::vector<double>>& directions, std::size_t population,
+                    const SearchProblem& problem, const SteadyStateParams& params,
+                    Evaluations& evaluations);
+
 Optimizer nsga3_optimizer();
 
 }  // namespace paretod

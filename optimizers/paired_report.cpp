@@ -39,12 +39,12 @@ void measure_report(const SearchProblem& problem, std::uint64_t fidelity, std::u
   }
   const std::vector<Trial> trials = measure(evaluations, candidates);
 
-  for (const Objective& objective : problem.objectives) {
-    report.quantities.push_back(objective.name);
-  }
   const auto measured =
       std::find_if(trials.begin(), trials.end(), [](const Trial& trial) { return trial.ok(); });
   if (measured == trials.end()) return;
+  for (const Objective& objective : problem.objectives) {
+    report.quantities.push_back(objective.name);
+  }
   for (const auto& [name, value] : measured->metrics) report.quantities.push_back(name);
   for (std::size_t row = 0; row < rows; ++row) {
     report.rows[row].trial = trials[row].number;

@@ -61,18 +61,19 @@ class Transfer {
       : options_(options),
         task_(std::move(task)),
         done_(std::move(done)),
-        internal_(options.allow_internal || names_an_address(task_.url)),
-        curl_(curl_easy_init()) {
-    set_up();
-  }
-  ~Transfer() {
-    curl_easy_cleanup(curl_);
-    curl_slist_free_all(headers_);
-  }
+        internal_(options.allow_internal || names_an_address(task_.url)) {}
+  ~Transfer() { curl_slist_free_all(headers_); }
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
+  /// Before it is run.  The handle is the loop's, and new or reset.
+  void use(CURL* handle, std::uint64_t id) {
+    curl_ = handle;
+    id_ = id;
+    set_up();
+  }
   [[nodiscard]] CURL* handle() const { return curl_; }
+  [[nodiscard]] std::uint64_t id() const { return id_; }
 
   void finish(CURLcode code) {
     HttpOutcome outcome;
@@ -116,6 +117,7 @@ class Transfer {
     set(CURLOPT_CONNECTTIMEOUT_MS, std::lround(options_.connect_timeout_s * 1000));
     set(CURLOPT_TIMEOUT_MS, std::max(1L, std::lround(task_.timeout_s * 1000)));
     set(CURLOPT_FRESH_CONNECT, task_.fresh ? 1L : 0L);
+    set(CURLOPT_MAXAGE_CONN, std::max(1L, std::lround(options_.longest_idle_s)));
     set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
     set(CURLOPT_OPENSOCKETDATA, this);
     set(CURLOPT_PREREQFUNCTION, &Transfer::on_request);
@@ -183,7 +185,8 @@ class Transfer {
   const HttpTask task_;
   const HttpMulti::Done done_;
   const bool internal_;
-  CURL* const curl_;
+  CURL* curl_ = nullptr;
+  std::uint64_t id_ = 0;
   curl_slist* headers_ = nullptr;
   HttpReply reply_;
   std::size_t header_bytes_ = 0;
@@ -209,9 +212,12 @@ class HttpMulti::Loop {
     }
     curl_multi_wakeup(multi_);
     thread_.join();
-    for (const auto& [id, transfer] : running_)
+    for (const auto& [id, transfer] : running_) {
       curl_multi_remove_handle(multi_, transfer->handle());
+      curl_easy_cleanup(transfer->handle());
+    }
     running_.clear();
+    for (CURL* handle : spare_) curl_easy_cleanup(handle);
     curl_multi_cleanup(multi_);
   }
   Loop(const Loop&) = delete;
@@ -222,23 +228,28 @@ class HttpMulti::Loop {
     const std::lock_guard lock(mutex_);
     const std::uint64_t id = ++last_id_;
     arrived_.emplace_back(id, std::move(transfer));
-    curl_multi_wakeup(multi_);
+    wake();
     return id;
   }
   void cancel(std::uint64_t id) {
     const std::lock_guard lock(mutex_);
     cancelled_.push_back(id);
-    curl_multi_wakeup(multi_);
+    wake();
   }
   void after(double seconds, std::function<void()> action) {
     const auto due = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                         std::chrono::duration<double>(seconds));
     const std::lock_guard lock(mutex_);
     timers_.emplace(due, std::move(action));
-    curl_multi_wakeup(multi_);
+    wake();
   }
 
  private:
+  /// The loop's own thread looks at what it was given before it waits.
+  void wake() {
+    if (std::this_thread::get_id() != thread_.get_id()) curl_multi_wakeup(multi_);
+  }
+
   void run() {
     while (take()) {
       int active = 0;
@@ -267,6 +278,7 @@ class HttpMulti::Loop {
       }
     }
     for (auto& [id, transfer] : arrived) {
+      transfer->use(take_handle(), id);
       curl_multi_add_handle(multi_, transfer->handle());
       running_.emplace(id, std::move(transfer));
     }
@@ -278,21 +290,38 @@ class HttpMulti::Loop {
   }
 
   void finish(CURL* handle, CURLcode code) {
-    const auto found = std::find_if(running_.begin(), running_.end(), [handle](const auto& entry) {
-      return entry.second->handle() == handle;
-    });
-    if (const auto transfer = remove(found->first)) transfer->finish(code);
+    char* of_handle = nullptr;
+    curl_easy_getinfo(handle, CURLINFO_PRIVATE, &of_handle);
+    const std::uint64_t id = reinterpret_cast<Transfer*>(of_handle)->id();
+    auto node = running_.extract(id);
+    curl_multi_remove_handle(multi_, handle);
+    node.mapped()->finish(code);
+    give_back(handle);
   }
 
   std::unique_ptr<Transfer> remove(std::uint64_t id) {
     auto node = running_.extract(id);
     if (node.empty()) return nullptr;
     curl_multi_remove_handle(multi_, node.mapped()->handle());
+    give_back(node.mapped()->handle());
     return std::move(node.mapped());
+  }
+
+  /// Making a handle costs more than a short request; its connections belong to the multi handle.
+  CURL* take_handle() {
+    if (spare_.empty()) return curl_easy_init();
+    CURL* handle = spare_.back();
+    spare_.pop_back();
+    return handle;
+  }
+  void give_back(CURL* handle) {
+    curl_easy_reset(handle);
+    spare_.push_back(handle);
   }
 
   int wait_ms() {
     const std::lock_guard lock(mutex_);
+    if (!arrived_.empty() || !cancelled_.empty()) return 0;
     if (timers_.empty()) return 60'000;
     const auto left = timers_.begin()->first - Clock::now();
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
@@ -302,6 +331,7 @@ class HttpMulti::Loop {
   const HttpMultiOptions options_;
   CURLM* multi_ = nullptr;
   std::unordered_map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // the loop's thread
+  std::vector<CURL*> spare_;                                              // likewise
 
   std::mutex mutex_;
   std::uint64_t last_id_ = 0;

@@ -47,6 +47,9 @@ struct HttpMultiOptions {
   /// Loopback and private networks.  A URL whose host is an address or "localhost" names such a
   /// place itself and needs no permission; a name that resolves to one does.
   bool allow_internal = false;
+  /// A kept connection that was idle for longer is not used again: servers close theirs after a few
+  /// seconds, and a request that meets the closing is lost.
+  double longest_idle_s = 4;
 };
 
 class HttpMulti {

@@ -9,6 +9,7 @@
 #include "adapters/json/parse.hpp"
 #include "daemon/cli/export_log.hpp"
 #include "daemon/cli/listing_view.hpp"
+#include "daemon/cli/surrogate_commands.hpp"
 #include "daemon/cli/watch.hpp"
 
 namespace paretod::cli {
@@ -90,7 +91,7 @@ int submit(const Session& session, const std::string&) {
 
 /// What is asked of the front, as the daemon reads it; it also says what is wrong with it.
 std::string front_question(const Arguments& arguments) {
-  std::string query;
+  std::string query = arguments.has("--predicted") ? "&source=predicted" : "";
   for (const auto& [option, field] : std::array<std::pair<std::string_view, std::string_view>, 5>{{
            {"--preference", "preference"},
            {"--method", "method"},
@@ -127,8 +128,9 @@ int front(const Session& session, const std::string& job) {
   const auto reply =
       session.api.get_json(job_path(job, "/front?limit=" + std::to_string(points) + question));
   if (!reply) return fail(session.console, reply.error());
-  print(session.console.out,
-        front_view(*reply, limit.value_or(default_front_rows), session.page()));
+  const std::size_t rows = limit.value_or(default_front_rows);
+  if (session.arguments.has("--predicted")) return predicted_front(session, job, *reply, rows);
+  print(session.console.out, front_view(*reply, rows, session.page()));
   return exit_ok;
 }
 
@@ -281,10 +283,12 @@ int export_log(const Session& session, const std::string& job) {
   return export_job_log(session, job, session.arguments.text("--output"));
 }
 
-constexpr std::array<std::pair<std::string_view, Command>, 13> commands = {{
+constexpr std::array<std::pair<std::string_view, Command>, 15> commands = {{
     {"submit", submit},
     {"watch", watch_job},
     {"front", front},
+    {"surrogate", surrogate},
+    {"verify", verify},
     {"trials", trials},
     {"jobs", jobs},
     {"job", job},

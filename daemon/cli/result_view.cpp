@@ -14,10 +14,6 @@ namespace {
 constexpr std::size_t longest_spelled_vector = 4;
 constexpr std::size_t longest_spelled_schedule = 10;
 constexpr std::size_t most_parameters = 8;
-constexpr std::size_t plot_width = 44;
-constexpr std::size_t plot_gap = 3;
-constexpr std::size_t least_table_beside_plot = 56;
-constexpr std::size_t plot_height = 14;
 
 std::string scalar_text(const Json& value) {
   if (value.is_number_integer()) return value.dump();
@@ -97,20 +93,6 @@ bool natural_less(std::string_view a, std::string_view b) {
   return a.size() - i < b.size() - k;
 }
 
-std::vector<std::string> names_of(const Json& objectives) {
-  std::vector<std::string> names;
-  if (!objectives.is_array()) return names;
-  for (const Json& objective : objectives) names.push_back(text_at(objective, "name"));
-  return names;
-}
-
-bool maximised(const Json& objectives, std::string_view name) {
-  if (!objectives.is_array()) return false;
-  return std::any_of(objectives.begin(), objectives.end(), [&](const Json& objective) {
-    return text_at(objective, "name") == name && text_at(objective, "goal") == "maximize";
-  });
-}
-
 /// Best first by the first objective.
 std::vector<const Json*> sorted_points(const Json& front) {
   std::vector<const Json*> points;
@@ -174,17 +156,6 @@ Lines picture(const Json& front, std::size_t width) {
     add(at(at(front, "recommended"), "estimates"), "mean", true);
   }
   return scatter_plot(points, names[0], names[1], width, plot_height);
-}
-
-Lines beside(const Lines& left, const Lines& right) {
-  std::size_t width = 0;
-  for (const std::string& line : left) width = std::max(width, display_width(line));
-  Lines out;
-  for (std::size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
-    const std::string line = i < left.size() ? left[i] : "";
-    out.push_back(i < right.size() ? pad_right(line, width + plot_gap) + right[i] : line);
-  }
-  return out;
 }
 
 std::string front_heading(const Json& front, std::size_t points) {
@@ -303,6 +274,31 @@ std::string headline(const Json& rows, const std::vector<std::string>& quantitie
 }
 
 }  // namespace
+
+std::vector<std::string> names_of(const Json& objectives) {
+  std::vector<std::string> names;
+  if (!objectives.is_array()) return names;
+  for (const Json& objective : objectives) names.push_back(text_at(objective, "name"));
+  return names;
+}
+
+bool maximised(const Json& objectives, std::string_view name) {
+  if (!objectives.is_array()) return false;
+  return std::any_of(objectives.begin(), objectives.end(), [&](const Json& objective) {
+    return text_at(objective, "name") == name && text_at(objective, "goal") == "maximize";
+  });
+}
+
+Lines beside(const Lines& left, const Lines& right) {
+  std::size_t width = 0;
+  for (const std::string& line : left) width = std::max(width, display_width(line));
+  Lines out;
+  for (std::size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
+    const std::string line = i < left.size() ? left[i] : "";
+    out.push_back(i < right.size() ? pad_right(line, width + plot_gap) + right[i] : line);
+  }
+  return out;
+}
 
 std::optional<Measured> measured_at(const Json& estimate, std::string_view key) {
   const auto value = number_at(estimate, key);

@@ -57,7 +57,11 @@ std::vector<std::string> scatter_plot(const std::vector<PlotPoint>& points,
   std::vector<std::vector<char>> cells(height, std::vector<char>(columns, ' '));
   for (const PlotPoint& point : points) {
     char& cell = cells[height - 1 - y.cell(point.y, height)][x.cell(point.x, columns)];
-    if (point.marked || cell == ' ') cell = point.marked ? 'm' : 'p';
+    if (point.marked) {
+      cell = 'm';
+    } else if (cell != 'm' && (!point.predicted || cell == ' ')) {
+      cell = point.predicted ? 'o' : 'p';
+    }
   }
 
   std::vector<std::string> lines;
@@ -73,7 +77,7 @@ std::vector<std::string> scatter_plot(const std::vector<PlotPoint>& points,
         blanks += ' ';
         continue;
       }
-      line += blanks + (cell == 'm' ? "◆" : "•");
+      line += blanks + (cell == 'm' ? "◆" : cell == 'o' ? "○" : "•");
       blanks.clear();
     }
     lines.push_back(std::move(line));

@@ -10,7 +10,8 @@ namespace paretod::cli {
 struct PlotPoint {
   double x = 0;
   double y = 0;
-  bool marked = false;  ///< drawn as "◆", over the others' "•"
+  bool marked = false;     ///< drawn as "◆", over the others' "•"
+  bool predicted = false;  ///< drawn as "○", under them
 };
 
 /// Lines of at most `width` columns: `height` rows between the axes (at least 2), the y label

@@ -263,7 +263,7 @@ bool Dispatcher::State::ends_trial(Lane& lane, ClientState& client, Running& att
   client.client.ledger.settle(record.hold, outcome.cost);
   outcome.attempts = record.started;
   if (reply.kind == ReplyKind::done || attempt.cancelled) return true;
-  if (paid && !reply.cost_known) {
+  if (paid && !reply.cost_known && !lane.description().resumable) {
     outcome.status = TrialStatus::unknown;
     return true;
   }

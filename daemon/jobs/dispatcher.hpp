@@ -6,8 +6,8 @@
 // A transient failure is retried with jittered backoff as often as the job allows; a fault (fatal,
 // crash, hang) once, by another worker if there is one: a second makes the trial a failed one,
 // "poison", so that a candidate that kills whoever touches it cannot end the search.  A paid
-// attempt of which nobody knows how it ended is not repeated: its trial is "unknown", billed as if
-// all had been charged.
+// attempt of which nobody knows how it ended is billed as if all had been charged, and not
+// repeated: its trial is "unknown".  Only an evaluator that keeps what it paid for is asked again.
 
 #include <chrono>
 #include <condition_variable>

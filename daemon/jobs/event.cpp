@@ -71,11 +71,8 @@ void put_measurement(std::string& out, const Measurement& m) {
   out += ']';
 }
 
-void put_body(std::string& out, const AskedEvent& asked) {
-  const Candidate& c = asked.candidate;
-  out += ",\"n\":";
-  put_number(out, asked.number);
-  out += ",\"p\":\"";
+void put_candidate(std::string& out, const Candidate& c) {
+  out += "\"p\":\"";
   put_packed(out, c.point);
   out += '"';
   if (c.fidelity != 0) {
@@ -90,6 +87,30 @@ void put_body(std::string& out, const AskedEvent& asked) {
     out += ",\"tag\":";
     put_string(out, c.tag);
   }
+}
+
+void put_body(std::string& out, const AskedEvent& asked) {
+  out += ",\"n\":";
+  put_number(out, asked.number);
+  out += ',';
+  put_candidate(out, asked.candidate);
+}
+
+void put_body(std::string& out, const InjectedEvent& injected) {
+  out += ",\"n\":";
+  put_number(out, injected.first);
+  out += ",\"trials\":[";
+  for (std::size_t i = 0; i < injected.candidates.size(); ++i) {
+    out += i > 0 ? ",{" : "{";
+    put_candidate(out, injected.candidates[i]);
+    out += '}';
+  }
+  out += ']';
+  if (injected.key.empty()) return;
+  out += ",\"key\":";
+  put_string(out, injected.key);
+  out += ",\"digest\":";
+  put_string(out, injected.request_digest);
 }
 
 void put_body(std::string& out, const ToldEvent& told) {
@@ -304,14 +325,23 @@ std::vector<Estimate> estimates_from(const json& list) {
   return estimates;
 }
 
+Candidate candidate_from(const json& j) {
+  return {packed_from<double>(j.at("p").get_ref<const std::string&>()),
+          j.value("f", std::uint64_t{0}), j.value("r", std::uint64_t{0}),
+          j.value("tag", std::string())};
+}
+
 AskedEvent asked_from(const json& j) {
-  AskedEvent asked;
-  asked.number = j.at("n").get<TrialNumber>();
-  asked.candidate.point = packed_from<double>(j.at("p").get_ref<const std::string&>());
-  asked.candidate.fidelity = j.value("f", std::uint64_t{0});
-  asked.candidate.replicate = j.value("r", std::uint64_t{0});
-  asked.candidate.tag = j.value("tag", std::string());
-  return asked;
+  return {j.at("n").get<TrialNumber>(), candidate_from(j)};
+}
+
+InjectedEvent injected_from(const json& j) {
+  InjectedEvent injected{j.at("n").get<TrialNumber>(),
+                         {},
+                         j.value("key", std::string()),
+                         j.value("digest", std::string())};
+  for (const json& trial : j.at("trials")) injected.candidates.push_back(candidate_from(trial));
+  return injected;
 }
 
 TrialStatus trial_status_from(const std::string& name) {
@@ -441,7 +471,7 @@ Result<EventBody> body_from(const json& j) {
     CreatedEvent created{std::move(*spec), j.value("digest", std::string()), {}};
     if (const auto imported = j.find("import"); imported != j.end()) {
       for (const json& trial : *imported) {
-        created.imported.push_back({asked_from(trial).candidate, told_from(trial).outcome});
+        created.imported.push_back({candidate_from(trial), told_from(trial).outcome});
       }
     }
     return EventBody(std::move(created));
@@ -454,6 +484,7 @@ Result<EventBody> body_from(const json& j) {
   if (kind == "resumed") return EventBody(ResumedEvent{});
   if (kind == "extended") return EventBody(extended_from(j));
   if (kind == "finished") return EventBody(finished_from(j));
+  if (kind == "injected") return EventBody(injected_from(j));
   return Error{ErrorKind::corrupt,
                "an event of unknown kind \"" + kind + "\": written by a newer paretod?"};
 }
@@ -483,9 +514,9 @@ std::string_view name_of(AttemptEnd end) {
 }
 
 std::string_view name_of(const EventBody& body) {
-  constexpr std::string_view names[] = {"owner",   "created", "asked",    "told",
-                                        "paused",  "resumed", "extended", "finished",
-                                        "started", "ended",   "budget",   "evaluator"};
+  constexpr std::string_view names[] = {"owner",   "created",   "asked",    "told",    "paused",
+                                        "resumed", "extended",  "finished", "started", "ended",
+                                        "budget",  "evaluator", "injected"};
   return names[body.index()];
 }
 

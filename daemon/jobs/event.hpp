@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "daemon/jobs/attempt.hpp"
 #include "daemon/jobs/job_spec.hpp"
@@ -91,7 +92,15 @@ struct BudgetEvent {
   Resource resource = Resource::seconds;
   int percent = 0;  ///< 80 or 100
 };
-/// Last of a log.
+/// Trials that somebody wants measured though the optimizer did not ask for them; all of a request
+/// or none of it.
+struct InjectedEvent {
+  TrialNumber first = 0;  ///< the others follow it
+  std::vector<Candidate> candidates;
+  std::string key = {};             ///< the request's Idempotency-Key
+  std::string request_digest = {};  ///< of its body, when it had a key
+};
+/// End of a search.  Only injected trials may follow.
 struct FinishedEvent {
   JobStatus status = JobStatus::succeeded;
   std::string reason;
@@ -100,7 +109,7 @@ struct FinishedEvent {
 
 using EventBody = std::variant<OwnerEvent, CreatedEvent, AskedEvent, ToldEvent, PausedEvent,
                                ResumedEvent, ExtendedEvent, FinishedEvent, StartedEvent, EndedEvent,
-                               BudgetEvent, EvaluatorEvent>;
+                               BudgetEvent, EvaluatorEvent, InjectedEvent>;
 
 struct Event {
   std::int64_t time_ms = 0;  ///< since the Unix epoch; for people, never read by a search

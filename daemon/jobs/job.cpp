@@ -62,6 +62,7 @@ Job::Job(std::string id, JobState state, const Catalog& catalog, Dispatcher& dis
       dispatcher_(dispatcher),
       state_(std::move(state)),
       asked_(state_.trials().size()),
+      injected_(state_.injected()),
       spent_(state_.spent()),
       context_(std::make_shared<EvaluationContext>(
           EvaluationContext{id_, state_.spec().space, state_.spec().objectives,
@@ -128,35 +129,22 @@ void Job::start_run() {
   if (thread_.joinable()) thread_.join();
   std::unique_lock lock(mutex_);
   const JobSpec& spec = state_.spec();
-  const Catalog::NamedEvaluator* evaluator = catalog_.evaluator(spec.evaluator);
   const Optimizer* optimizer = catalog_.optimizer(spec.optimizer);
-  if (evaluator == nullptr) {
-    trouble_ = "evaluator \"" + spec.evaluator +
-               "\" is not configured here; add it to the configuration and restart";
-  } else if (optimizer == nullptr) {
+  if (optimizer == nullptr) {
     trouble_ = "this build has no optimizer \"" + spec.optimizer + "\"";
   } else if (optimizer->revision != spec.optimizer_revision) {
     trouble_ = "the job was started with revision " + std::to_string(spec.optimizer_revision) +
                " of optimizer \"" + spec.optimizer + "\", this build has revision " +
                std::to_string(optimizer->revision);
+  } else if (const auto joined = join_dispatcher(); !joined) {
+    trouble_ = joined.error().message;
   }
   if (!trouble_.empty()) {
     changed_.notify_all();
     return;
   }
-  if (!has_client_) {
-    has_client_ = true;
-    client_ = dispatcher_.add_client(
-        {.context = context_,
-         .evaluator = spec.evaluator,
-         .sink = weak_from_this(),
-         .trial_timeout_s = spec.trial_timeout_s,
-         .max_attempts = spec.max_attempts,
-         .ledger = {state_.budget().caps, state_.budget().worst_case, spent_, state_.held()}});
-  }
-  const std::string& version = evaluator->description.version;
-  if (version != state_.evaluator_version()) append({0, EvaluatorEvent{version}});
   const std::size_t parallelism = state_.parallelism();
+  std::vector<WorkItem> injections = take_injections();
   const Spend caps = state_.budget().caps;
   stop_requested_ = false;
   recent_failures_.clear();
@@ -165,6 +153,7 @@ void Job::start_run() {
   lock.unlock();
   dispatcher_.set_caps(client_, caps);
   dispatcher_.set_parallelism(client_, parallelism);
+  if (!injections.empty()) dispatcher_.enqueue(client_, std::move(injections));
   thread_ = std::thread([this] { run(); });
 }
 
@@ -207,6 +196,7 @@ void Job::run() {
   }
   const std::vector<TrialNumber> withdrawn = dispatcher_.withdraw(client_);
   std::function<void()> settled;
+  std::vector<WorkItem> injections;
   {
     std::unique_lock lock(mutex_);
     for (const TrialNumber number : withdrawn) in_flight_.erase(number);
@@ -215,8 +205,11 @@ void Job::run() {
     // If the log cannot be written any more, trouble_ already says so.
     if (ended && !ending_) static_cast<void>(append_and_wait(lock, std::move(finished)));
     run_active_ = false;
+    // They were withdrawn with the search's own.
+    if (is_final(state_.status())) injections = take_injections();
     settled = on_settled_;
   }
+  if (!injections.empty()) dispatcher_.enqueue(client_, std::move(injections));
   changed_.notify_all();
   if (settled) settled();
 }
@@ -253,10 +246,12 @@ void Job::append_told(Completion done, bool lazily) {
 
 void Job::complete(std::vector<Completion> completions) {
   const std::lock_guard lock(mutex_);
-  if (ending_ || !trouble_.empty() || is_final(state_.status())) return;
-  enforce_wall_budget();
-  std::erase_if(completions, [this](const Completion& done) {
-    if (takes_outcome_of(done.number)) return false;
+  if (!trouble_.empty()) return;
+  const bool over = this->over();
+  if (!over) enforce_wall_budget();
+  std::erase_if(completions, [this, over](const Completion& done) {
+    if (takes_outcome_of(done.number)) return !is_wanted(done.number);
+    if (over) return true;
     // What it cost counts all the same.
     const Outcome& outcome = done.outcome;
     append({0, EndedEvent{done.number, outcome.attempts, AttemptEnd::surplus, "",
@@ -269,7 +264,7 @@ void Job::complete(std::vector<Completion> completions) {
     const bool lazily = &done != &completions.back();
     append_told(std::move(done), lazily);
   }
-  pause_if_failing();
+  if (!over) pause_if_failing();
 }
 
 Job::Late Job::complete_late(TrialNumber number, std::uint32_t attempt, Outcome outcome) {
@@ -277,7 +272,7 @@ Job::Late Job::complete_late(TrialNumber number, std::uint32_t attempt, Outcome 
     const std::lock_guard lock(mutex_);
     if (number < 1 || number > asked_) return Late::unknown;
     if (!takes_outcome_of(number)) return Late::duplicate;
-    if (ending_ || !trouble_.empty() || is_final(state_.status())) return Late::unknown;
+    if (!trouble_.empty() || !is_wanted(number)) return Late::unknown;
     outcome.attempts = attempt;
     append_told({number, std::move(outcome)}, /*lazily=*/false);
     if (!has_client_) return Late::accepted;
@@ -296,13 +291,16 @@ bool Job::has_open(TrialNumber number, std::uint32_t attempt) const {
   const std::lock_guard lock(mutex_);
   const auto found = state_.attempts().find(number);
   return found != state_.attempts().end() && found->second.open &&
-         found->second.started == attempt && !is_final(state_.status());
+         found->second.started == attempt && is_wanted(number);
 }
 
 void Job::start(std::vector<Start> starts, std::function<void(bool)> durable) {
+  std::vector<WorkItem> again;
   {
     const std::lock_guard lock(mutex_);
-    if (!ending_ && trouble_.empty() && log_ && !is_final(state_.status())) {
+    const auto may_begin = [this](const Start& start) { return is_wanted(start.number); };
+    const bool writable = trouble_.empty() && log_;
+    if (writable && std::all_of(starts.begin(), starts.end(), may_begin)) {
       for (Start& start : starts) {
         append({0, StartedEvent{start.number, start.attempt, std::move(start.worker), start.hold}},
                /*lazily=*/&start != &starts.back());
@@ -310,8 +308,14 @@ void Job::start(std::vector<Start> starts, std::function<void(bool)> durable) {
       when_committed_.emplace_back(appended_, std::move(durable));
       return;
     }
+    // What the search had in flight when it ended takes injected trials down with it.
+    for (const Start& start : starts) {
+      if (writable && may_begin(start)) in_flight_.erase(start.number);
+    }
+    if (writable && is_final(state_.status())) again = take_injections();
   }
   durable(false);
+  if (!again.empty()) dispatcher_.enqueue(client_, std::move(again));
 }
 
 void Job::when_durable(std::function<void(bool)> then) {
@@ -329,7 +333,8 @@ void Job::when_durable(std::function<void(bool)> then) {
 
 void Job::ended(std::vector<Ended> ended) {
   const std::lock_guard lock(mutex_);
-  if (ending_ || !trouble_.empty() || is_final(state_.status())) return;
+  if (!trouble_.empty()) return;
+  std::erase_if(ended, [this](const Ended& end) { return !is_wanted(end.number); });
   for (Ended& end : ended) {
     append({0, EndedEvent{end.number, end.attempt, end.end, std::move(end.worker),
                           std::move(end.reason), end.cost}},
@@ -350,7 +355,9 @@ void Job::progress(std::vector<EvaluationReply> replies, std::vector<TrialNumber
       if (number > state_.trials().size() && log_) log_->flush();
       Progress& progress = progress_[number];
       progress = {replies[i].done, std::move(replies[i].outcome)};
-      if (!clearly_dominated(progress.partial, state_, racing)) continue;
+      const bool injected =
+          number <= state_.trials().size() && state_.trials()[number - 1].injected;
+      if (injected || !clearly_dominated(progress.partial, state_, racing)) continue;
       stopped_.emplace(number, progress);
       dominated.push_back(number);
     }
@@ -398,9 +405,13 @@ void Job::append_same(TrialNumber number, TrialNumber first, Outcome outcome) {
 }
 
 void Job::out_of_budget(Resource resource) {
-  const std::lock_guard lock(mutex_);
-  append_pause(PauseCause::budget, "the budget's " + std::string(name_of(resource)) +
-                                       " has no room for another evaluation; extend it to go on");
+  {
+    const std::lock_guard lock(mutex_);
+    append_pause(PauseCause::budget, "the budget's " + std::string(name_of(resource)) +
+                                         " has no room for another evaluation; extend it to go on");
+    if (!is_final(state_.status())) return;
+  }
+  refuse_injections(resource);
 }
 
 void Job::account(const Spend& cost) {
@@ -441,7 +452,7 @@ void Job::enforce_wall_budget() {
                                  : 0;
   if (static_cast<double>(state_.running_ms() + since) < wall * 1000) return;
   wall_enforced_at_ = wall;
-  append({0, ExtendedEvent{.trials = asked_ - state_.imported(),
+  append({0, ExtendedEvent{.trials = asked_ - injected_ - state_.imported(),
                            .wall_s = {},
                            .parallelism = {},
                            .reason = "the wall time budget is spent"}});
@@ -450,10 +461,22 @@ void Job::enforce_wall_budget() {
 // ---- the log -----------------------------------------------------------------------------------
 
 void Job::append(Event event, bool lazily) {
-  if (!log_ || !trouble_.empty() || ending_) return;
+  if (!log_ || !trouble_.empty() || !state_.may_follow(event.body)) return;
+  if (ending_) {
+    // Behind the end, before it is committed: only what injected trials have come to.
+    const auto* told = std::get_if<ToldEvent>(&event.body);
+    if (told == nullptr || !is_wanted(told->number)) return;
+  }
   event.time_ms = unix_ms();
-  if (std::holds_alternative<FinishedEvent>(event.body)) ending_ = true;
+  if (const auto* finished = std::get_if<FinishedEvent>(&event.body)) {
+    ending_ = true;
+    cancelling_ = finished->status == JobStatus::cancelled;
+  }
   if (const auto* asked = std::get_if<AskedEvent>(&event.body)) asked_ = asked->number;
+  if (const auto* injected = std::get_if<InjectedEvent>(&event.body)) {
+    asked_ += injected->candidates.size();
+    injected_ += injected->candidates.size();
+  }
   std::string text = encode(event);
   uncommitted_.push_back(std::move(event));
   ++appended_;
@@ -511,6 +534,7 @@ void Job::on_commit(const Result<EventId>& last, std::size_t events) {
           stop_requested_ = true;
           pausing_ = false;
         }
+        if (std::holds_alternative<FinishedEvent>(event.body)) ending_ = false;
         for (const auto& [token, follower] : event_followers_) follower(id, event);
       }
       committed_ += events;

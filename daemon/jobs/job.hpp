@@ -60,6 +60,10 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   Result<void> resume();
   Result<void> cancel();
   Result<void> extend(const ExtendedEvent& limits);
+  /// Has trials measured that the optimizer does not ask for, in a running job or in one that has
+  /// ended; they count in no budget of trials, but in every other.  A repeat of a request with the
+  /// same key changes nothing.  `request.first` is ignored.  Needs an open log (needs_log()).
+  Result<JobState::Injection> inject(InjectedEvent request);
 
   /// Blocks until the status is final or the predicate on it holds; for tests.
   void wait(const std::function<bool(JobStatus)>& predicate);
@@ -78,6 +82,10 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   [[nodiscard]] bool run_active() const;
   /// Starts the run if the job wants to run.
   void start();
+  /// An ended job whose log is closed: inject() needs a writer.
+  [[nodiscard]] bool needs_log() const;
+  /// Lets an ended job measure injected trials that a crash left open.
+  void resume_injections();
   /// Unwinds the run, waits for its thread and leaves the dispatcher.  Must precede destruction.
   void retire();
 
@@ -114,6 +122,18 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   void run();
   void append(Event event, bool lazily = false);   // mutex_ held
   void append_told(Completion done, bool lazily);  // mutex_ held
+  /// The search has ended, or its end is on its way into the log.  mutex_ held.
+  [[nodiscard]] bool over() const { return ending_ || is_final(state_.status()); }
+  /// Whether its outcome may be told, if it has none: of any trial, or once the search is over of
+  /// injected ones.  mutex_ held.
+  [[nodiscard]] bool is_wanted(TrialNumber number) const;
+  /// Makes the job a client of the dispatcher; conflict when it cannot be.  mutex_ held.
+  Result<void> join_dispatcher();
+  /// Injected trials that wait for the dispatcher, which must get them.  mutex_ held.
+  std::vector<WorkItem> take_injections();
+  [[nodiscard]] AttemptRecord attempts_at(TrialNumber number) const;  // mutex_ held
+  /// Ends those injected trials of an ended job that no budget has room for.
+  void refuse_injections(Resource resource);
   /// The trial takes the outcome of `first`, the same candidate's, now or when it comes; false if
   /// there is none to come.  mutex_ held.
   bool reuse(TrialNumber first, WorkItem item);
@@ -146,7 +166,9 @@ class Job : public TrialSink, public std::enable_shared_from_this<Job> {
   std::uint64_t urgent_ = 0;          // of those, up to the last that does not wait for company
   std::uint64_t committed_ = 0;       // of those, durable and applied
   TrialNumber asked_ = 0;             // highest number handed to the log
+  std::uint64_t injected_ = 0;        // of those, not the optimizer's
   bool ending_ = false;               // the finished event is on its way
+  bool cancelling_ = false;           // and says that the job is cancelled
   bool pausing_ = false;              // a paused event of the job's own is on its way
   std::deque<bool> recent_failures_;  // of this run's last outcomes, oldest first
   std::string trouble_;               // ownership lost, corrupt log, no evaluator

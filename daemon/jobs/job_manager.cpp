@@ -112,7 +112,7 @@ Result<std::shared_ptr<Job>> JobManager::load(const std::string& id) {
   JobState state;
   if (auto folded = fold(id, {}, state); !folded) return folded.error();
   if (!state.created()) return std::shared_ptr<Job>();  // see begin_log()
-  if (is_final(state.status())) {
+  if (is_final(state.status()) && state.open_injections().empty()) {
     return std::make_shared<Job>(id, std::move(state), catalog_, dispatcher_);
   }
   auto owned = backend_.take_over(id, encode(owner_event()));
@@ -128,6 +128,34 @@ Result<std::shared_ptr<Job>> JobManager::load(const std::string& id) {
   return job;
 }
 
+Result<void> JobManager::reopen(const std::shared_ptr<Job>& job) {
+  auto owned = backend_.take_over(job->id(), encode(owner_event()));
+  if (!owned) return owned.error();
+  EventId top;
+  auto folded = job->with_state([&](JobState& state) {
+    auto read = fold(job->id(), state.top(), state);
+    top = state.top();
+    return read;
+  });
+  if (folded) adopt(job, top);
+  return folded;
+}
+
+Result<JobState::Injection> JobManager::inject(const std::shared_ptr<Job>& job,
+                                               InjectedEvent request) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (draining_) return Error{ErrorKind::unavailable, "the daemon is shutting down"};
+  }
+  {
+    const std::lock_guard one_at_a_time(creating_);
+    if (job->needs_log()) {
+      if (auto opened = reopen(job); !opened) return opened.error();
+    }
+  }
+  return job->inject(std::move(request));
+}
+
 void JobManager::adopt(const std::shared_ptr<Job>& job, EventId top) {
   job->attach(commits_.open(job->id(), top, job->commit_listener()), [this] { wake_starter(); });
   if (!options_.on_lifecycle) return;
@@ -139,6 +167,10 @@ void JobManager::adopt(const std::shared_ptr<Job>& job, EventId top) {
     }
     if (const auto* paused = std::get_if<PausedEvent>(&event.body)) detail = paused->reason;
     if (const auto* extended = std::get_if<ExtendedEvent>(&event.body)) detail = extended->reason;
+    if (const auto* injected = std::get_if<InjectedEvent>(&event.body)) {
+      detail = std::to_string(injected->candidates.size()) + " trials from " +
+               std::to_string(injected->first) + " on";
+    }
     if (const auto* finished = std::get_if<FinishedEvent>(&event.body)) {
       detail = std::string(name_of(finished->status)) + ": " + finished->reason;
     }
@@ -303,6 +335,7 @@ void JobManager::start_queued() {
       (*job)->start();
       if ((*job)->run_active()) ++active;
     }
+    (*job)->resume_injections();
     const std::string trouble = (*job)->trouble();
     if (!trouble.empty() && troubled_.insert((*job)->id()).second) {
       report((*job)->id(), "blocked", trouble);

@@ -59,6 +59,8 @@ class JobManager {
   };
   Result<Created> create(JobSpec spec, const std::string& idempotency_key,
                          const std::string& request_digest);
+  /// Job::inject(), with the log of an ended job opened again where that is needed.
+  Result<JobState::Injection> inject(const std::shared_ptr<Job>& job, InjectedEvent request);
   /// Null when there is no such job.
   [[nodiscard]] std::shared_ptr<Job> find(const std::string& id) const;
   /// By creation time, newest first.
@@ -84,6 +86,8 @@ class JobManager {
   [[nodiscard]] Result<std::vector<ImportedTrial>> look_up_import(const JobSpec& spec) const;
   Result<void> begin_log(const std::string& id, const Event& created);
   Result<Created> repeated(const std::string& id, const std::string& request_digest);
+  /// Begins a new epoch in the log of an ended job.
+  Result<void> reopen(const std::shared_ptr<Job>& job);
   /// Attaches the writer and the follower that reports the job's life.
   void adopt(const std::shared_ptr<Job>& job, EventId top);
   void report(const std::string& job, std::string_view what, const std::string& detail) const;

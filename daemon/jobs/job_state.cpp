@@ -19,9 +19,7 @@ double MeasuredPoint::standard_error(std::size_t i, const Outcome& first) const 
 
 Result<void> JobState::apply(EventId id, const Event& event) {
   if (!spec_ && event.body.index() > 1) return out_of_order("it does not start with its job spec");
-  if (is_final(status_) && !std::holds_alternative<OwnerEvent>(event.body)) {
-    return out_of_order("something follows the end of the job");
-  }
+  if (!may_follow(event.body)) return out_of_order("something follows the end of the job");
   if (status_ == JobStatus::running && event.time_ms > updated_ms_ &&
       !std::holds_alternative<OwnerEvent>(event.body)) {
     running_ms_ += event.time_ms - updated_ms_;
@@ -71,6 +69,57 @@ Result<void> JobState::apply(EventId id, const Event& event) {
     status_ = finished->status;
     status_reason_ = finished->reason;
     report_ = finished->report;
+    finished_at_ = id;
+    if (status_ == JobStatus::cancelled) open_injections_.clear();
+  } else if (const auto* injected = std::get_if<InjectedEvent>(&event.body)) {
+    return apply_injected(*injected, event.time_ms);
+  }
+  return {};
+}
+
+bool JobState::may_follow(const EventBody& body) const {
+  if (!is_final(status_)) return true;
+  if (const auto* told = std::get_if<ToldEvent>(&body)) {
+    return open_injections_.contains(told->number);
+  }
+  // An attempt may end after another one gave its trial the outcome.
+  const auto injected = [this](TrialNumber number) {
+    return number >= 1 && number <= trials_.size() && trials_[number - 1].injected;
+  };
+  if (const auto* started = std::get_if<StartedEvent>(&body)) return injected(started->number);
+  if (const auto* ended = std::get_if<EndedEvent>(&body)) return injected(ended->number);
+  return std::holds_alternative<OwnerEvent>(body) || std::holds_alternative<InjectedEvent>(body) ||
+         std::holds_alternative<BudgetEvent>(body) || std::holds_alternative<EvaluatorEvent>(body);
+}
+
+const JobState::Injection* JobState::injection(const std::string& key) const {
+  const auto found = injections_.find(key);
+  return found == injections_.end() ? nullptr : &found->second;
+}
+
+std::optional<TrialNumber> JobState::measured_as(const Candidate& candidate) const {
+  const std::uint32_t point = point_of(candidate);
+  if (point == no_point) return std::nullopt;
+  for (std::size_t i = 0; i < told_order_.size(); ++i) {
+    if (told_points_[i] != point) continue;
+    if (trials_[told_order_[i] - 1].candidate.replicate == candidate.replicate) {
+      return told_order_[i];
+    }
+  }
+  return std::nullopt;
+}
+
+Result<void> JobState::apply_injected(const InjectedEvent& injected, std::int64_t time_ms) {
+  TrialNumber number = injected.first;
+  for (const Candidate& candidate : injected.candidates) {
+    if (auto applied = apply_asked({number, candidate}, time_ms); !applied) return applied;
+    trials_.back().injected = true;
+    open_injections_.insert(number++);
+    ++injected_;
+  }
+  if (!injected.key.empty()) {
+    injections_[injected.key] = {injected.first, injected.candidates.size(),
+                                 injected.request_digest};
   }
   return {};
 }
@@ -83,7 +132,7 @@ Result<void> JobState::apply_asked(const AskedEvent& asked, std::int64_t time_ms
   if (asked.candidate.point.size() != spec_->space.dimension()) {
     return out_of_order("a candidate has the wrong number of coordinates");
   }
-  trials_.push_back({asked.candidate, std::nullopt, time_ms, 0});
+  trials_.push_back({asked.candidate, std::nullopt, false, time_ms, 0});
   return {};
 }
 
@@ -105,6 +154,8 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   ++counts_[static_cast<std::size_t>(told.outcome.status)];
   spent_ += told.outcome.cost;
   attempts_.erase(told.number);
+  if (record.injected) ++injected_told_;
+  open_injections_.erase(told.number);
   const bool ok = told.outcome.status == TrialStatus::ok;
   // An outcome that was used again is not another measurement.
   const bool again = told.outcome.same_as > 0;

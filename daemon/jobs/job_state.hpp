@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +20,7 @@ namespace paretod {
 struct TrialRecord {
   Candidate candidate;
   std::optional<Outcome> outcome;  ///< empty while asked but untold
+  bool injected = false;           ///< the optimizer did not ask for it
   std::int64_t asked_ms = 0;
   std::int64_t told_ms = 0;
 };
@@ -79,6 +82,26 @@ class JobState {
   [[nodiscard]] std::size_t told_before_version() const { return told_before_version_; }
   [[nodiscard]] PauseCause pause_cause() const { return pause_cause_; }
 
+  /// Trials that the optimizer did not ask for.
+  [[nodiscard]] std::uint64_t injected() const { return injected_; }
+  [[nodiscard]] std::uint64_t injected_told() const { return injected_told_; }
+  /// Those of them that are still to be told; cancelling a job drops them.
+  [[nodiscard]] const std::set<TrialNumber>& open_injections() const { return open_injections_; }
+  /// A request that came with an Idempotency-Key.
+  struct Injection {
+    TrialNumber first = 0;
+    std::size_t count = 0;
+    std::string request_digest;
+  };
+  /// Null if no request came with that key.
+  [[nodiscard]] const Injection* injection(const std::string& key) const;
+  /// The trial that measured just this: point, fidelity and replicate.
+  [[nodiscard]] std::optional<TrialNumber> measured_as(const Candidate& candidate) const;
+  /// Of the `finished` event; zero as long as there is none.
+  [[nodiscard]] EventId finished_at() const { return finished_at_; }
+  /// Whether the event may come now; at the end of a search only what injected trials need may.
+  [[nodiscard]] bool may_follow(const EventBody& body) const;
+
   /// Of trials that are not told; absent where the log tells of none.
   [[nodiscard]] const std::unordered_map<TrialNumber, AttemptRecord>& attempts() const {
     return attempts_;
@@ -103,6 +126,7 @@ class JobState {
 
  private:
   Result<void> apply_asked(const AskedEvent& asked, std::int64_t time_ms);
+  Result<void> apply_injected(const InjectedEvent& injected, std::int64_t time_ms);
   Result<void> apply_told(const ToldEvent& told, std::int64_t time_ms);
   Result<void> apply_started(const StartedEvent& started);
   Result<void> apply_ended(const EndedEvent& ended);
@@ -127,6 +151,11 @@ class JobState {
   Budget budget_;
   std::size_t parallelism_ = 1;
   std::uint64_t imported_ = 0;
+  std::uint64_t injected_ = 0;
+  std::uint64_t injected_told_ = 0;
+  std::set<TrialNumber> open_injections_;
+  std::map<std::string, Injection> injections_;  ///< by key
+  EventId finished_at_;
   std::vector<TrialRecord> trials_;
   std::vector<TrialNumber> told_order_;
   std::vector<std::uint32_t> told_points_;

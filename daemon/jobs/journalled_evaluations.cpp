@@ -9,7 +9,6 @@ namespace paretod {
 JournalledEvaluations::JournalledEvaluations(Job& job)
     : job_(job),
       search_(job.with_state([](JobState& state) { return RecordedSearch(state); })),
-      recorded_(job.with_state([](JobState& state) { return state.trials().size(); })),
       submitted_(job.with_state([](JobState& state) { return state.imported(); })),
       delivered_(submitted_),
       trials_(search_.initial_trials()),
@@ -33,25 +32,20 @@ JournalledEvaluations::CandidateKey JournalledEvaluations::key_of(const Candidat
 
 TrialNumber JournalledEvaluations::submit(const Candidate& candidate) {
   if (remaining() == 0) throw BudgetSpent{};
-  const TrialNumber number = ++submitted_;
-  if (number <= recorded_) {
-    replay(number, candidate);
-  } else {
-    pending_.push_back({number, candidate});
-  }
-  return number;
-}
-
-void JournalledEvaluations::replay(TrialNumber number, const Candidate& candidate) {
   const std::lock_guard lock(job_.mutex_);
-  if (job_.stop_requested_) throw SearchStopped{};
-  search_.check_asked(number, candidate);
-  if (!job_.state_.trials()[number - 1].outcome && !job_.in_flight_.contains(number)) {
-    const auto attempts = job_.state_.attempts().find(number);
-    pending_.push_back(
-        {number, candidate,
-         attempts == job_.state_.attempts().end() ? AttemptRecord{} : attempts->second});
+  if (job_.stop_requested_ || job_.over()) throw SearchStopped{};
+  ++submitted_;
+  last_ = search_.take_asked(candidate);
+  if (last_ == 0) {
+    // Numbered and written at once: whoever injects trials continues from here.  An attempt that
+    // may cost money has its start in the log, which is behind this.
+    last_ = job_.asked_ + 1;
+    job_.append({0, AskedEvent{last_, candidate}}, /*lazily=*/true);
+    pending_.push_back({last_, candidate});
+  } else if (!job_.state_.trials()[last_ - 1].outcome && !job_.in_flight_.contains(last_)) {
+    pending_.push_back({last_, candidate, job_.attempts_at(last_)});
   }
+  return last_;
 }
 
 void JournalledEvaluations::hand_over() {
@@ -61,10 +55,6 @@ void JournalledEvaluations::hand_over() {
     const std::lock_guard lock(job_.mutex_);
     if (job_.stop_requested_) throw SearchStopped{};
     for (WorkItem& item : pending_) {
-      if (item.number > recorded_) {
-        // An attempt that may cost money has its start in the log, which is behind this.
-        job_.append({0, AskedEvent{item.number, item.candidate}}, /*lazily=*/true);
-      }
       const auto [first, added] = firsts_.try_emplace(key_of(item.candidate), item.number);
       if (!added && first->second != item.number) {
         if (job_.reuse(first->second, item)) continue;
@@ -90,12 +80,16 @@ Trial JournalledEvaluations::next() {
   if (fetched_.empty()) fetch();
   RecordedSearch::Delivery delivery = std::move(fetched_.front());
   fetched_.pop_front();
-  check_submitted(delivery.trial.number, submitted_);
+  check_submitted(delivery.trial.number, last_);
   ++delivered_;
   trials_ = delivery.trials;
   if (delivery.parallelism != parallelism_) {
     parallelism_ = delivery.parallelism;
     job_.dispatcher_.set_parallelism(job_.client_, parallelism_);
+  }
+  for (Trial& trial : delivery.injected) {
+    firsts_.try_emplace(key_of(trial.candidate), trial.number);
+    injected_.push_back(std::move(trial));
   }
   return std::move(delivery.trial);
 }

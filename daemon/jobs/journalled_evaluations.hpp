@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "daemon/jobs/dispatcher.hpp"
@@ -22,6 +23,7 @@ class JournalledEvaluations final : public Evaluations {
 
   TrialNumber submit(const Candidate& candidate) override;
   Trial next() override;
+  std::vector<Trial> injected() override { return std::exchange(injected_, {}); }
   [[nodiscard]] std::size_t in_flight() const override { return submitted_ - delivered_; }
   [[nodiscard]] std::uint64_t remaining() const override {
     return trials_ > submitted_ ? trials_ - submitted_ : 0;
@@ -40,21 +42,21 @@ class JournalledEvaluations final : public Evaluations {
   };
   static CandidateKey key_of(const Candidate& candidate);
 
-  void replay(TrialNumber number, const Candidate& candidate);
   void hand_over();
   void fetch();
 
   Job& job_;
-  RecordedSearch search_;         ///< read under the job's lock
-  const std::uint64_t recorded_;  ///< trials asked before this run
-  std::uint64_t submitted_;       ///< the imported trials count as submitted and delivered
+  RecordedSearch search_;    ///< read under the job's lock
+  std::uint64_t submitted_;  ///< the imported trials count as submitted and delivered
   std::uint64_t delivered_;
+  TrialNumber last_ = 0;      ///< the latest number given
   std::uint64_t trials_ = 0;  ///< budget in force at this place of the search
   std::size_t parallelism_ = 1;
   /// Which trial the outcome of a candidate is to be had from.
   std::unordered_map<CandidateKey, TrialNumber, KeyHash> firsts_;
   std::vector<WorkItem> pending_;                 ///< submitted, not yet handed to the dispatcher
   std::deque<RecordedSearch::Delivery> fetched_;  ///< told, not yet delivered
+  std::vector<Trial> injected_;                   ///< delivered, not yet taken
 };
 
 }  // namespace paretod

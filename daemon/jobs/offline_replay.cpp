@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "daemon/jobs/recorded_search.hpp"
 
@@ -24,29 +25,36 @@ class RecordedEvaluations final : public Evaluations {
 
   TrialNumber submit(const Candidate& candidate) override {
     if (remaining() == 0) throw BudgetSpent{};
+    ++submitted_;
     // Beyond the log, a job that was still running is asking for what it would have asked next.
-    if (++submitted_ <= state_.trials().size()) search_.check_asked(submitted_, candidate);
-    return submitted_;
+    const TrialNumber recorded = search_.take_asked(candidate);
+    last_ = recorded > 0 ? recorded : std::max<TrialNumber>(last_, state_.trials().size()) + 1;
+    return last_;
   }
   Trial next() override {
     if (!search_.has_next()) throw SearchStopped{};
     auto delivery = search_.next();
-    check_submitted(delivery.trial.number, submitted_);
+    check_submitted(delivery.trial.number, last_);
     ++delivered_;
     trials_ = delivery.trials;
     parallelism_ = delivery.parallelism;
+    for (Trial& trial : delivery.injected) injected_.push_back(std::move(trial));
     return std::move(delivery.trial);
   }
+  std::vector<Trial> injected() override { return std::exchange(injected_, {}); }
   [[nodiscard]] std::size_t in_flight() const override { return submitted_ - delivered_; }
   [[nodiscard]] std::uint64_t remaining() const override {
     return trials_ > submitted_ ? trials_ - submitted_ : 0;
   }
   [[nodiscard]] std::size_t parallelism() const override { return parallelism_; }
-  [[nodiscard]] std::uint64_t submitted() const { return submitted_; }
+  /// Without the imported ones, which nobody asks for.
+  [[nodiscard]] std::uint64_t submitted() const { return submitted_ - state_.imported(); }
 
  private:
   const JobState& state_;
   RecordedSearch search_;
+  std::vector<Trial> injected_;
+  TrialNumber last_ = 0;  ///< the latest number given
   std::uint64_t submitted_;
   std::uint64_t delivered_;
   std::uint64_t trials_;
@@ -100,10 +108,11 @@ Result<ReplayVerdict> replay_export(const std::string& export_text,
   } catch (const Diverged& diverged) {
     verdict.mismatch = diverged.message;
   }
-  verdict.trials = std::min<std::uint64_t>(evaluations.submitted(), state->trials().size());
-  if (verdict.mismatch.empty() && verdict.trials < state->trials().size()) {
+  const std::uint64_t asked = state->trials().size() - state->imported() - state->injected();
+  verdict.trials = std::min(evaluations.submitted(), asked);
+  if (verdict.mismatch.empty() && verdict.trials < asked) {
     verdict.mismatch = "the optimizer ended after " + std::to_string(verdict.trials) +
-                       " trials; the log records " + std::to_string(state->trials().size());
+                       " trials; the log records " + std::to_string(asked);
   }
   return verdict;
 }

@@ -1,12 +1,28 @@
 #include "daemon/jobs/recorded_search.hpp"
 
+#include <utility>
+
 namespace paretod {
 
-void RecordedSearch::check_asked(TrialNumber number, const Candidate& candidate) const {
-  if (state_.trials()[number - 1].candidate.same_as(candidate)) return;
-  throw Diverged{"on replay, trial " + std::to_string(number) +
+TrialNumber RecordedSearch::take_asked(const Candidate& candidate) {
+  do {
+    if (asked_ == recorded_) return 0;
+  } while (state_.trials()[asked_++].injected);
+  if (state_.trials()[asked_ - 1].candidate.same_as(candidate)) return asked_;
+  throw Diverged{"on replay, trial " + std::to_string(asked_) +
                  " asks for another point than the log records: the optimizer's arithmetic "
                  "differs from the run that wrote the log (another build or CPU?)"};
+}
+
+bool RecordedSearch::has_next() {
+  const auto& told = state_.told_order();
+  for (; place_ < told.size(); ++place_) {
+    const TrialRecord& record = state_.trials()[told[place_] - 1];
+    if (!record.injected) return true;
+    injected_.push_back(
+        trial_view(told[place_], record.candidate, *record.outcome, state_.spec().objectives));
+  }
+  return false;
 }
 
 RecordedSearch::Delivery RecordedSearch::next() {
@@ -19,7 +35,7 @@ RecordedSearch::Delivery RecordedSearch::next() {
   const TrialNumber number = state_.told_order()[place_++];
   const TrialRecord& record = state_.trials()[number - 1];
   return {trial_view(number, record.candidate, *record.outcome, state_.spec().objectives),
-          trials_ + state_.imported(), parallelism_};
+          std::exchange(injected_, {}), trials_ + state_.imported(), parallelism_};
 }
 
 Report run_search(const SearchProblem& problem, const JobSpec& spec, const Optimizer& optimizer,

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "daemon/jobs/job_state.hpp"
 #include "optimizers/core/evaluations.hpp"
@@ -26,12 +27,15 @@ class RecordedSearch {
   /// place in the order of results.
   struct Delivery {
     Trial trial;
+    std::vector<Trial> injected;  ///< told since the last delivery
     std::uint64_t trials = 0;
     std::size_t parallelism = 1;
   };
 
   explicit RecordedSearch(const JobState& state)
       : state_(state),
+        recorded_(state.trials().size()),
+        asked_(state.imported()),
         place_(state.imported()),
         trials_(state.spec().budget.trials),
         parallelism_(state.spec().parallelism) {}
@@ -42,16 +46,21 @@ class RecordedSearch {
   }
   [[nodiscard]] std::size_t initial_parallelism() const { return state_.spec().parallelism; }
 
-  /// Throws Diverged unless trial `number`, which is recorded, asked for exactly this candidate.
-  void check_asked(TrialNumber number, const Candidate& candidate) const;
+  /// The number of the next trial that the log, as it was at construction, records of the
+  /// optimizer; 0 when there is none.  Throws Diverged unless it asked for exactly this candidate.
+  TrialNumber take_asked(const Candidate& candidate);
 
-  [[nodiscard]] bool has_next() const { return place_ < state_.told_order().size(); }
+  /// Passes by what is told of injected trials.
+  [[nodiscard]] bool has_next();
   /// Requires has_next().
   Delivery next();
 
  private:
   const JobState& state_;
+  const std::uint64_t recorded_;
+  TrialNumber asked_;  ///< the last that was taken
   std::size_t place_;  ///< in the order of told trials; the imported ones are not delivered
+  std::vector<Trial> injected_;
   std::size_t limit_cursor_ = 0;
   std::uint64_t trials_;
   std::size_t parallelism_;

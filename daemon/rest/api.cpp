@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "adapters/hash/sha256.hpp"
 #include "daemon/rest/event_feed.hpp"
 #include "daemon/rest/front_view.hpp"
 #include "daemon/rest/jobs_api.hpp"
@@ -12,7 +13,7 @@
 #include "daemon/rest/openapi.hpp"
 #include "daemon/rest/problem.hpp"
 #include "daemon/rest/results_api.hpp"
-#include "daemon/rest/sha256.hpp"
+#include "daemon/rest/surrogate_api.hpp"
 
 namespace paretod {
 namespace {
@@ -68,6 +69,7 @@ bool is_for_workers(const HttpRequest& request) {
 struct Api::Parts {
   Parts(JobManager& manager, ApiOptions options)
       : feed(manager.backend(), options.events),
+        surrogates(manager.catalog()),
         operations(all_operations(manager, options.logs, std::move(options.system))),
         document(openapi_document(operations)),
         document_text(to_text(document)),
@@ -82,7 +84,8 @@ struct Api::Parts {
                                         SystemHooks hooks) {
     std::vector<Operation> all = job_operations(manager, feed, hypervolumes);
     append(all, lease_operations(manager));
-    append(all, result_operations(manager, fronts, told, logs));
+    append(all, result_operations(manager, fronts, surrogates, told, logs));
+    append(all, surrogate_operations(manager, surrogates));
     append(all, system_operations(manager, feed, std::move(hooks)));
     all.push_back({.method = "GET",
                    .pattern = "/openapi.json",
@@ -97,6 +100,7 @@ struct Api::Parts {
   HypervolumeCache hypervolumes;
   ToldCache told;
   FrontWriter fronts{told};
+  SurrogateDesk surrogates;
   std::vector<Operation> operations;
   nlohmann::json document;
   std::string document_text;

@@ -343,14 +343,16 @@ EventFeed::~EventFeed() {
 
 std::shared_ptr<EventStream> EventFeed::open(const std::shared_ptr<Job>& job,
                                              std::optional<EventId> after) {
-  const auto [top, final] = job->with_state(
-      [](JobState& state) { return std::pair(state.top(), is_final(state.status())); });
+  const auto [top, end] =
+      job->with_state([](JobState& state) { return std::pair(state.top(), state.finished_at()); });
+  const bool final = end != EventId{};
   if (final && after == top) return nullptr;
   const auto subscriber = std::make_shared<Subscriber>();
   subscriber->stream = std::make_shared<EventStream>();
   EventStream& stream = *subscriber->stream;
   subscriber->sent = after.value_or(top);
-  if (!after && final) --subscriber->sent.number;
+  // The stream ends with the search; injected trials may have followed.
+  if (!after && final) subscriber->sent = {end.epoch, end.number - 1};
   if (after && *after > top) {
     subscriber->sent = top;
     stream.push(std::make_shared<const std::string>(

@@ -3,11 +3,20 @@
 
 #include <string>
 
+#include "optimizers/core/space.hpp"
+
 namespace paretod {
 
 struct FrontPoint;
 struct FrontQuery;
 struct JobSpec;
+
+/// Quoted where it has to be.
+std::string csv_field(const std::string& text);
+/// A column per parameter (per coefficient: "alpha[3]"), each with a comma before it.
+std::string csv_parameter_names(const SearchSpace& space);
+/// The cells of these columns; what the point lacks is empty.
+std::string csv_parameters(const SearchSpace& space, const Point& point);
 
 /// trial, a column per parameter (per coefficient: "alpha[3]"), two per objective: its value and
 /// its standard error; then "on_front" if the question has a confidence and "chosen" if it chooses.

@@ -6,12 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "adapters/hash/sha256.hpp"
 #include "adapters/json/object_reader.hpp"
 #include "adapters/json/parse.hpp"
 #include "daemon/jobs/money.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/problem.hpp"
-#include "daemon/rest/sha256.hpp"
 #include "daemon/rest/views.hpp"
 
 namespace paretod {

@@ -159,7 +159,9 @@ HttpResponse ask(JobManager& manager, const Call& call) {
                                 "evaluator \"external\" to evaluate it yourself");
   }
   const JobStatus status = (*job)->status();
-  if (is_final(status)) {
+  const bool verifying =
+      (*job)->with_state([](JobState& state) { return !state.open_injections().empty(); });
+  if (is_final(status) && !verifying) {
     return problem_response(problem_types::conflict,
                             "the job is over: it is " + std::string(name_of(status)));
   }

@@ -82,6 +82,9 @@ json progress_schema() {
   return object_of(
       {{"asked", count},
        {"told", count},
+       {"imported", count},
+       {"injected", count},
+       {"injected_told", count},
        {"in_flight", count},
        {"ok", count},
        {"infeasible", count},
@@ -227,6 +230,118 @@ json front_schema() {
                    {"plausible"});
 }
 
+json estimate_of_model() {
+  return map_of(object_of({{"mean", number}, {"sd", number}}));
+}
+
+json predicted_front_schema() {
+  const json nearest =
+      object_of({{"trial", count}, {"distance", number}, {"objectives", map_of(ref("Measured"))}});
+  const json fields = {{"predicted", flag},
+                       {"candidate", ref("Candidate")},
+                       {"objectives", estimate_of_model()},
+                       {"nearest", or_null(nearest)},
+                       {"feasibility", number},
+                       {"extrapolated", flag}};
+  json chosen = fields;
+  chosen["why"] =
+      object_of({{"method", one_of({"chebyshev", "weighted_sum", "reference_point", "knee"})},
+                 {"weights", map_of(number)},
+                 {"reference_point", map_of(number)},
+                 {"value", number},
+                 {"sentence", text}},
+                {"weights", "reference_point"});
+  const json where = object_of({{"constraints", list_of(text)},
+                                {"satisfied", count},
+                                {"of", count},
+                                {"closest", or_null(object_of(fields))}});
+  json schema = object_of({{"job", text},
+                           {"status", status_names()},
+                           {"source", one_of({"predicted"})},
+                           {"objectives", list_of(ref("Objective"))},
+                           {"trials", count},
+                           {"front_size", count},
+                           {"ideal", map_of(number)},
+                           {"nadir", map_of(number)},
+                           {"verdict", text},
+                           {"warnings", list_of(text)},
+                           {"where", or_null(where)},
+                           {"message", text},
+                           {"chosen", or_null(object_of(chosen))},
+                           {"points", list_of(object_of(fields))}});
+  schema["description"] =
+      "Nothing here is measured but `nearest`. sd is the standard deviation of a measurement "
+      "there; a distance is the root mean square over the coordinates, in parts of the sampled "
+      "box.";
+  return schema;
+}
+
+json surrogate_schema() {
+  const json coordinate = object_of({{"name", text},
+                                     {"low", number},
+                                     {"high", number},
+                                     {"log", flag},
+                                     {"sampled_low", number},
+                                     {"sampled_high", number}});
+  const json model = object_of(
+      {{"name", text},
+       {"goal", one_of({"minimize", "maximize"})},
+       {"link", one_of({"identity", "logit", "log"})},
+       {"low", number},
+       {"high", number},
+       {"form", one_of({"full", "diagonal", "linear", "constant"})},
+       {"constant", number},
+       {"linear", list_of(number)},
+       {"quadratic", list_of(list_of(number))},
+       {"eigenvalues", list_of(number)},
+       {"curvature", one_of({"hill", "bowl", "saddle", "flat"})},
+       {"observations", count},
+       {"terms", count},
+       {"wanted_terms", count},
+       {"rank", count},
+       {"condition", or_null(number)},
+       {"leverage", number},
+       {"degrees_of_freedom", number},
+       {"penalty", number},
+       {"r2", or_null(number)},
+       {"loo_r2", or_null(number)},
+       {"loo_rmse", or_null(number)},
+       {"best", object_of({{"candidate", ref("Candidate")}, {"mean", number}, {"sd", number}})}},
+      {"low", "high"});
+  return object_of({{"job", text},
+                    {"source", one_of({"predicted"})},
+                    {"optimizer", text},
+                    {"trials", count},
+                    {"observations", count},
+                    {"infeasible", count},
+                    {"formula", text},
+                    {"scaling", one_of({"box", "shares"})},
+                    {"coordinates", list_of(coordinate)},
+                    {"objectives", list_of(model)},
+                    {"ideal", map_of(number)},
+                    {"nadir", map_of(number)},
+                    {"verdict", one_of({"trade-off", "single solution", "unclear"})},
+                    {"verdict_reason", text},
+                    {"warnings", list_of(text)}});
+}
+
+json verify_request_schema() {
+  const json several = {{"type", "integer"}, {"minimum", 1}, {"maximum", 100}};
+  json schema = request_of({{"count", several},
+                            {"preference", text},
+                            {"method", one_of({"chebyshev", "weighted_sum"})},
+                            {"reference_point", text},
+                            {"knee", flag},
+                            {"where", {{"oneOf", json::array({text, list_of(text)})}}},
+                            {"candidates", list_of(ref("Candidate"))},
+                            {"fidelity", count},
+                            {"replicate", count}});
+  schema["description"] =
+      "One of count (1 if there is nothing else), candidates, and a question in the words of GET "
+      "/front: preference, reference_point or knee, with where.";
+  return schema;
+}
+
 json history_schema() {
   const json row = object_of({{"trial", count},
                               {"told", count},
@@ -337,7 +452,18 @@ json openapi_schemas() {
        object_of({{"trial", count},
                   {"attempts", list_of(object_of({{"attempt", count}, {"log", text}}))}})},
       {"TrialList", page_of("trials", "Trial")},
-      {"Front", front_schema()},
+      {"Front", {{"oneOf", json::array({ref("MeasuredFront"), ref("PredictedFront")})}}},
+      {"MeasuredFront", front_schema()},
+      {"PredictedFront", predicted_front_schema()},
+      {"Surrogate", surrogate_schema()},
+      {"VerifyRequest", verify_request_schema()},
+      {"Verification",
+       object_of({{"job", text},
+                  {"trials", list_of(object_of({{"trial", count},
+                                                {"candidate", ref("Candidate")},
+                                                {"fidelity", count},
+                                                {"replicate", count},
+                                                {"predicted", or_null(estimate_of_model())}}))}})},
       {"History", history_schema()},
       {"OptimizerList",
        object_of({{"optimizers", list_of(object_of({{"name", text},

@@ -7,12 +7,14 @@
 #include <optional>
 #include <utility>
 
+#include "adapters/hash/sha256.hpp"
 #include "adapters/json/outcome_json.hpp"
+#include "daemon/rest/etag.hpp"
 #include "daemon/rest/history_view.hpp"
 #include "daemon/rest/jobs_api.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/problem.hpp"
-#include "daemon/rest/sha256.hpp"
+#include "daemon/rest/surrogate_api.hpp"
 #include "daemon/rest/views.hpp"
 #include "daemon/store/attempt_logs.hpp"
 
@@ -39,39 +41,14 @@ std::optional<std::uint64_t> whole_number(std::string_view text) {
 
 // ---- front -------------------------------------------------------------------------------------
 
-/// Whether an If-None-Match field lists the tag (weak comparison, RFC 9110 section 13.1.2).
-bool lists_tag(std::string_view field, std::string_view tag) {
-  while (!field.empty()) {
-    std::string_view item = field.substr(0, field.find(','));
-    field.remove_prefix(std::min(field.size(), item.size() + 1));
-    while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
-    while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
-    if (item == "*" || item == tag || (item.substr(0, 2) != "W/" && item == tag.substr(2))) {
-      return true;
-    }
-  }
-  return false;
-}
-
-/// The same question, however it was sent, has the same text.
-std::string digest_of(const NameValues& query) {
-  NameValues sorted = query;
-  std::stable_sort(sorted.begin(), sorted.end());
-  std::string text;
-  for (const auto& [name, value] : sorted) {
-    text += std::to_string(name.size()) + ":" + name + std::to_string(value.size()) + ":" + value;
-  }
-  constexpr std::size_t digits = 16;
-  return sha256_hex(text).substr(0, digits);
-}
-
 /// What the answer to a question may depend on.  A front at an earlier time stays as it was; what
 /// is plausible may change with any trial.
 std::string tag_of(const FrontHead& head, const FrontRequest& request, const NameValues& query) {
   std::string state =
       request.at ? "at" + std::to_string(*request.at) : std::to_string(head.version);
   if (request.query.confidence > 0 && !request.at) state += "-" + std::to_string(head.told);
-  return "W/\"" + state + "-" + std::string(name_of(head.status)) + "-" + digest_of(query) + "\"";
+  return "W/\"" + state + "-" + std::string(name_of(head.status)) + "-" + query_digest(query) +
+         "\"";
 }
 
 FrontQuestion question_of(const QueryValues& query) {
@@ -93,7 +70,8 @@ std::string check_at(Job& job, TrialNumber trial) {
   });
 }
 
-HttpResponse get_front(const JobManager& manager, FrontWriter& fronts, const Call& call) {
+HttpResponse get_front(const JobManager& manager, FrontWriter& fronts, SurrogateDesk& surrogates,
+                       const Call& call) {
   const auto job = find_job(manager, call);
   if (!job) return problem_response(job.error());
   const FrontHead head = front_head(**job);
@@ -102,6 +80,9 @@ HttpResponse get_front(const JobManager& manager, FrontWriter& fronts, const Cal
   FrontRequest request;
   request.query = std::move(*query);
   request.limit = static_cast<std::size_t>(call.query.integer("limit", default_front_points));
+  if (call.query.text("source") == "predicted") {
+    return predicted_front(surrogates, *job, std::move(request.query), request.limit, call);
+  }
   if (call.query.text("at")) {
     request.at = static_cast<TrialNumber>(call.query.integer("at", 0));
     if (std::string problem = check_at(**job, *request.at); !problem.empty()) {
@@ -160,6 +141,11 @@ std::vector<QueryField> front_fields() {
                           "How many points at most: evenly spread, with more than two objectives "
                           "each as far from the others as possible.",
                           1, max_front_points),
+      QueryField::choice("source",
+                         "measured (the default), or predicted by the optimizer's surrogate: "
+                         "nothing there is measured, and a preference, reference_point or knee is "
+                         "solved between the listed points.",
+                         {"measured", "predicted"}),
       QueryField::choice("format", "json is the default.", {"json", "csv"})};
 }
 
@@ -293,7 +279,8 @@ HttpResponse get_history(const JobManager& manager, ToldCache& told, const Call&
 
 }  // namespace
 
-std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts, ToldCache& told,
+std::vector<Operation> result_operations(JobManager& manager, FrontWriter& fronts,
+                                         SurrogateDesk& surrogates, ToldCache& told,
                                          const AttemptLogs* logs) {
   std::vector<QueryField> trial_fields = page_fields();
   trial_fields.push_back(QueryField::choice("status", "Only trials of this status.",
@@ -304,15 +291,17 @@ std::vector<Operation> result_operations(JobManager& manager, FrontWriter& front
        .name = "getFront",
        .summary =
            "Shows the non-dominated measured points, sorted by the objectives, and chooses among "
-           "them by preference, reference_point or knee. Costs no evaluation, whatever the job "
-           "does meanwhile.",
+           "them by preference, reference_point or knee; or, with source=predicted, the front that "
+           "the optimizer's surrogate predicts. Costs no evaluation, whatever the job does "
+           "meanwhile.",
        .query = front_fields(),
        .headers = {{"If-None-Match", "The ETag of an earlier answer."}},
        .answers = {{200, "The front; ETag changes with it. With format=csv, text/csv.", "Front"},
                    {304, "The front has not changed.", "", ""},
                    problem_answer(400, "The query is not valid."),
-                   problem_answer(404, "There is no such job.")},
-       .handler = [&](const Call& call) { return get_front(manager, fronts, call); }},
+                   problem_answer(404, "There is no such job."),
+                   problem_answer(409, "source=predicted: the job has no surrogate, or none yet.")},
+       .handler = [&](const Call& call) { return get_front(manager, fronts, surrogates, call); }},
       {.method = "GET",
        .pattern = "/v1/jobs/{job}/trials",
        .name = "listTrials",

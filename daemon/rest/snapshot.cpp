@@ -104,8 +104,10 @@ JobSnapshot take_snapshot(Job& job, HypervolumeCache& hypervolumes) {
     snapshot.budget = state.budget();
     snapshot.parallelism = state.parallelism();
     snapshot.imported = state.imported();
-    snapshot.asked = state.trials().size() - snapshot.imported;
-    snapshot.told = state.told_order().size() - snapshot.imported;
+    snapshot.injected = state.injected();
+    snapshot.injected_told = state.injected_told();
+    snapshot.asked = state.trials().size() - snapshot.imported - snapshot.injected;
+    snapshot.told = state.told_order().size() - snapshot.imported - snapshot.injected_told;
     for (std::size_t i = 0; i < snapshot.counts.size(); ++i) {
       snapshot.counts[i] = state.count(static_cast<TrialStatus>(i));
     }

@@ -59,6 +59,8 @@ struct JobSnapshot {
   Budget budget;
   std::size_t parallelism = 0;
   std::uint64_t imported = 0;  ///< known from another job; not in the counts below
+  std::uint64_t injected = 0;  ///< that the optimizer did not ask for; not in asked and told
+  std::uint64_t injected_told = 0;
   std::uint64_t asked = 0;
   std::uint64_t told = 0;
   std::size_t in_flight = 0;

@@ -57,6 +57,8 @@ json progress_view(const JobSnapshot& job) {
   json view{{"asked", job.asked},
             {"told", job.told},
             {"imported", job.imported},
+            {"injected", job.injected},
+            {"injected_told", job.injected_told},
             {"in_flight", job.in_flight},
             {"ok", count(TrialStatus::ok)},
             {"infeasible", count(TrialStatus::infeasible)},
@@ -161,6 +163,13 @@ json body_view(const ExtendedEvent& extended, const JobSpec& spec) {
   }
   if (extended.parallelism) view["parallelism"] = *extended.parallelism;
   return view;
+}
+json body_view(const InjectedEvent& injected, const JobSpec& spec) {
+  json trials = json::array();
+  for (std::size_t i = 0; i < injected.candidates.size(); ++i) {
+    trials.push_back(body_view(AskedEvent{injected.first + i, injected.candidates[i]}, spec));
+  }
+  return {{"trials", std::move(trials)}};
 }
 json body_view(const FinishedEvent& finished, const JobSpec& spec) {
   return {{"status", name_of(finished.status)},

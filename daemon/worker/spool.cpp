@@ -16,7 +16,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "daemon/rest/sha256.hpp"
+#include "adapters/hash/sha256.hpp"
 
 namespace paretod {
 namespace {

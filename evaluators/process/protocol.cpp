@@ -75,6 +75,7 @@ bool is_currency(const std::string& text) {
 
 void read_price(ObjectReader& reader, EvaluatorDescription& description, Problems& problems) {
   description.paid = reader.boolean("paid").value_or(false);
+  description.resumable = reader.boolean("resumable").value_or(false);
   description.currency = reader.string("currency").value_or("");
   if (!description.currency.empty() && !is_currency(description.currency)) {
     reader.refuse("currency", "has to be three capital letters, such as \"USD\"");

@@ -6,7 +6,7 @@
 //   <- {"paretod":1,"type":"hello","evaluator":"digits","slots":2,
 //       "objectives":[{"name":"fd","goal":"minimize"}],"space":[..],"metrics":["mmd"],
 //       "fidelity":{"unit":"images","default":1000},"version":"weights 7",
-//       "paid":true,"currency":"USD",
+//       "paid":true,"resumable":false,"currency":"USD",
 //       "worst_case":{"seconds":60,"tokens":4000,"money_micros":9000},
 //       "params":{"steps":{"type":"integer","default":10,"minimum":1,"description":".."}}}
 //   -> {"type":"evaluate","id":"job:17:1","candidate":{"x":0.5},"fidelity":1000,"replicate":0,

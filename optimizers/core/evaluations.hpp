@@ -34,6 +34,10 @@ class Evaluations {
   /// The next finished trial, in the order in which the log recorded them: that order is the
   /// order of the search, so an asynchronous run replays exactly.  Requires in_flight() > 0.
   virtual Trial next() = 0;
+  /// Trials that this optimizer did not ask for (somebody wanted them measured) and that were told
+  /// before the one that next() returned last; each is given once.  They count in none of the
+  /// numbers below, and an optimizer that has no use for them need not ask.
+  virtual std::vector<Trial> injected() { return {}; }
 
   /// Submitted and not yet returned by next().
   [[nodiscard]] virtual std::size_t in_flight() const = 0;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "optimizers/core/evaluations.hpp"
 #include "optimizers/core/params.hpp"
 #include "optimizers/core/space.hpp"
+#include "optimizers/core/surrogate.hpp"
 #include "optimizers/core/trial.hpp"
 
 namespace paretod {
@@ -81,6 +83,12 @@ struct Optimizer {
   std::vector<FieldInfo> fields;
   std::function<Problems(const SearchProblem&, const ParamValues&)> check;
   std::function<Report(const SearchProblem&, const ParamValues&, Evaluations&)> run;
+  /// The optimizer's model of the objectives, fitted to told trials; those of problem.known count
+  /// whether `trials` repeats them or not.  The same trials give the same model, in any order.  An
+  /// error says what is missing.  Empty for an optimizer that fits none.  `check` found nothing.
+  std::function<Result<std::shared_ptr<const Surrogate>>(const SearchProblem&, const ParamValues&,
+                                                         const std::vector<Trial>& trials)>
+      surrogate = {};
 };
 
 /// Wraps a typed pair of functions:

@@ -24,6 +24,7 @@ class StagnationWatch final : public Evaluations {
 
   TrialNumber submit(const Candidate& candidate) override;
   Trial next() override;
+  std::vector<Trial> injected() override { return inner_.injected(); }
   [[nodiscard]] std::size_t in_flight() const override { return inner_.in_flight(); }
   [[nodiscard]] std::uint64_t remaining() const override { return inner_.remaining(); }
   [[nodiscard]] std::size_t parallelism() const override { return inner_.parallelism(); }

@@ -45,7 +45,10 @@ double Trial::violation() const {
 Trial trial_view(TrialNumber number, const Candidate& candidate, const Outcome& outcome,
                  const std::vector<Objective>& objectives) {
   Trial trial{number, candidate, outcome.status, {}, {}, {}, outcome.metrics};
-  if (trial.ok()) trial.constraints = outcome.constraints;
+  if (trial.ok()) {
+    trial.constraints = outcome.constraints;
+    trial.examples = outcome.examples;
+  }
   for (std::size_t i = 0; i < objectives.size(); ++i) {
     if (!trial.ok()) {
       trial.objectives.push_back(std::numeric_limits<double>::infinity());
@@ -56,6 +59,8 @@ Trial trial_view(TrialNumber number, const Candidate& candidate, const Outcome& 
     trial.objectives.push_back(objectives[i].goal == Goal::maximize ? -measured.value
                                                                     : measured.value);
     trial.standard_errors.push_back(measured.standard_error);
+    if (objectives[i].goal == Goal::minimize || i >= trial.examples.size()) continue;
+    for (float& value : trial.examples[i]) value = -value;
   }
   return trial;
 }

@@ -13,7 +13,7 @@
 
 namespace paretod {
 
-/// Trials of a job are numbered 1, 2, 3, ... in the order in which the optimizer asks for them.
+/// Trials of a job are numbered 1, 2, 3, ... in the order in which they are asked for.
 using TrialNumber = std::uint64_t;
 
 /// A point plus what to evaluate it at.
@@ -105,6 +105,9 @@ struct Trial {
   /// As the evaluator gave them: each is satisfied when <= 0.  Empty unless ok.
   std::vector<double> constraints;
   Metrics metrics;
+  /// Per objective, its values on single examples, to be minimised as well; empty where the
+  /// evaluator gave none.
+  std::vector<std::vector<float>> examples = {};
 
   [[nodiscard]] bool ok() const { return status == TrialStatus::ok; }
   /// Sum of the violated constraints; 0 when all hold, +infinity when the trial is not ok.

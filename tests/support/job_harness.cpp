@@ -205,6 +205,24 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
   };
 }
 
+void wait_until_told(Job& job, std::size_t trials) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::size_t events = 0;
+  const auto follower = job.follow([&](EventId, const Event&) {
+    const std::lock_guard lock(mutex);
+    ++events;
+    changed.notify_all();
+  });
+  std::size_t seen = 0;
+  while (job.with_state([](JobState& state) { return state.told_order().size(); }) < trials) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return events > seen; });
+    seen = events;
+  }
+  job.unfollow(follower);
+}
+
 std::vector<std::pair<EventId, std::string>> raw_log(LogBackend& backend, const std::string& job) {
   std::vector<std::pair<EventId, std::string>> events;
   const auto top = backend.read(job, {}, [&](EventId id, std::string_view text) {

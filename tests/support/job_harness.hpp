@@ -52,6 +52,9 @@ JobSpec spec_from(const std::string& text, const Catalog& catalog);
 /// A small suitable job for each registered optimizer: its name and spec.
 std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t parallelism);
 
+/// Waits until the job has been told so many trials; the job's own end does not end the wait.
+void wait_until_told(Job& job, std::size_t trials);
+
 /// The log as (id, text) pairs.
 std::vector<std::pair<EventId, std::string>> raw_log(LogBackend& backend, const std::string& job);
 

@@ -5,13 +5,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "adapters/hash/sha256.hpp"
 #include "daemon/rest/front_view.hpp"
 #include "daemon/rest/history_view.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/metrics.hpp"
 #include "daemon/rest/problem.hpp"
 #include "daemon/rest/query.hpp"
-#include "daemon/rest/sha256.hpp"
 
 namespace paretod {
 namespace {

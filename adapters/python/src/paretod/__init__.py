@@ -2,12 +2,13 @@
 from .client import Asked, Client, Event, Job
 from .errors import FieldProblem, ParetodError, Refused, Unavailable
 from .evaluator import Cancelled, Evaluator, Infeasible, Transient, Trial, evaluator
-from .front import Front, Point
+from .front import Front, Point, PredictedFront, PredictedPoint, Prediction
 from .messages import Cost, Measured, Result
 from .space import (affine, boolean, categorical, integer, permutation, real, schedule, simplex,
                     subset)
 
 __all__ = ["Asked", "Cancelled", "Client", "Cost", "Evaluator", "Event", "FieldProblem", "Front",
-           "Infeasible", "Job", "Measured", "ParetodError", "Point", "Refused", "Result",
-           "Transient", "Trial", "Unavailable", "affine", "boolean", "categorical", "evaluator",
-           "integer", "permutation", "real", "schedule", "simplex", "subset"]
+           "Infeasible", "Job", "Measured", "ParetodError", "Point", "PredictedFront",
+           "PredictedPoint", "Prediction", "Refused", "Result", "Transient", "Trial",
+           "Unavailable", "affine", "boolean", "categorical", "evaluator", "integer",
+           "permutation", "real", "schedule", "simplex", "subset"]

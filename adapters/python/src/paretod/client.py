@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
-from .front import Front
+from .front import Front, PredictedFront
 from .messages import Objectives, Result, error_message, result_message
 from .progress import ProgressLine
 from .transport import Transport, query_text, refused
@@ -117,16 +117,59 @@ class Job:
             if line:
                 line.close()
 
+    @overload
     def front(self, *, preference: Mapping[str, float] | None = None, method: str | None = None,
               reference_point: Mapping[str, float] | None = None,
               where: str | Sequence[str] | None = None, knee: bool = False, at: int | None = None,
-              confidence: float | None = None, limit: int | None = None) -> Front:
-        """The front now, and the point that a question chooses (docs/front.md)."""
+              confidence: float | None = None, limit: int | None = None,
+              source: Literal["measured"] = "measured") -> Front: ...
+    @overload
+    def front(self, *, preference: Mapping[str, float] | None = None, method: str | None = None,
+              reference_point: Mapping[str, float] | None = None,
+              where: str | Sequence[str] | None = None, knee: bool = False, at: int | None = None,
+              confidence: float | None = None, limit: int | None = None,
+              source: Literal["predicted"]) -> PredictedFront: ...
+    def front(self, *, preference: Mapping[str, float] | None = None, method: str | None = None,
+              reference_point: Mapping[str, float] | None = None,
+              where: str | Sequence[str] | None = None, knee: bool = False, at: int | None = None,
+              confidence: float | None = None, limit: int | None = None,
+              source: str = "measured") -> Front | PredictedFront:
+        """The front now, and the point that a question chooses (docs/front.md); with
+        source="predicted", those of the surrogate, at no evaluation."""
         wheres = [where] if isinstance(where, str) else list(where or [])
-        return Front(self._transport.get(self._path + "/front", {
+        query: dict[str, Any] = {
             "preference": _values_text(preference), "method": method,
             "reference_point": _values_text(reference_point), "where": wheres, "knee": knee,
-            "at": at, "confidence": confidence, "limit": limit}))
+            "at": at, "confidence": confidence, "limit": limit}
+        if source != "measured":
+            query["source"] = source
+        document = self._transport.get(self._path + "/front", query)
+        return PredictedFront(document) if source == "predicted" else Front(document)
+
+    def surrogate(self) -> dict[str, Any]:
+        """What the optimizer's surrogate is: coefficients, diagnostics, sampled box, verdict."""
+        document: dict[str, Any] = self._transport.get(self._path + "/surrogate")
+        return document
+
+    def verify(self, count: int | None = None, *,
+               preference: Mapping[str, float] | None = None, method: str | None = None,
+               reference_point: Mapping[str, float] | None = None,
+               where: str | Sequence[str] | None = None, knee: bool = False,
+               candidates: Sequence[Mapping[str, Any]] | None = None, fidelity: int | None = None,
+               replicate: int | None = None, key: str | None = None) -> list[dict[str, Any]]:
+        """Has predicted points measured: the ``count`` most worth it, the one that a question
+        chooses, or these candidates.  Their trials, each with what is predicted for it."""
+        wheres = [where] if isinstance(where, str) else list(where or [])
+        body = {"count": count, "preference": _values_text(preference), "method": method,
+                "reference_point": _values_text(reference_point), "where": wheres or None,
+                "knee": knee or None, "fidelity": fidelity, "replicate": replicate,
+                "candidates": [dict(one) for one in candidates] if candidates else None}
+        answer = self._transport.request(
+            "POST", self._path + ":verify",
+            {name: value for name, value in body.items() if value is not None},
+            key=key or uuid.uuid4().hex)
+        trials: list[dict[str, Any]] = answer["trials"]
+        return trials
 
     def best(self) -> dict[str, Any] | None:
         """With one objective: the best trial and its objectives; None before there is one."""

@@ -1,5 +1,5 @@
 #pragma once
-// SHA-256 (FIPS 180-4).  Used to compare secrets and to recognise repeated requests; pure
+// SHA-256 (FIPS 180-4).  Used to compare secrets and to name things by their content; pure
 // functions, any thread.
 
 #include <array>

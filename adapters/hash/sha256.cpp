@@ -1,4 +1,4 @@
-#include "daemon/rest/sha256.hpp"
+#include "adapters/hash/sha256.hpp"
 
 #include <bit>
 

@@ -1,0 +1,39 @@
+#pragma once
+// Reads fields of a server's reply, of which nothing is certain.  The first defect is kept; after
+// it every field reads as absent.  Lives on the stack of one parsing function.
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "optimizers/core/result.hpp"
+
+namespace paretod::llm {
+
+class ReplyReader {
+ public:
+  explicit ReplyReader(const nlohmann::json& reply) : reply_(reply) {}
+
+  /// The value at a JSON pointer, or null; its absence is no defect.
+  [[nodiscard]] const nlohmann::json* find(const std::string& pointer) const;
+  /// Its absence is a defect.  Never null.
+  const nlohmann::json& require(const std::string& pointer);
+
+  std::string text(const std::string& pointer);     ///< required; null reads as ""
+  std::uint64_t count(const std::string& pointer);  ///< required
+  std::uint64_t count_or(const std::string& pointer, std::uint64_t absent);
+  [[nodiscard]] std::string text_or(const std::string& pointer, const std::string& absent) const;
+  /// A finite number at a value that was found; `where` names it.
+  double number(const nlohmann::json& value, const std::string& where);
+
+  void blame(const std::string& defect);
+  [[nodiscard]] bool failed() const { return !defect_.empty(); }
+  [[nodiscard]] Error error() const;
+
+ private:
+  const nlohmann::json& reply_;
+  std::string defect_;
+};
+
+}  // namespace paretod::llm

@@ -1,0 +1,374 @@
+#include "evaluators/llm/caller.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "adapters/json/parse.hpp"
+#include "adapters/llm/refusal.hpp"
+
+namespace paretod::llm {
+namespace {
+
+using nlohmann::json;
+
+/// A pause longer than this is a matter for people.
+constexpr double longest_wait_s = 3'600;
+/// Several hundred alternatives per token make long replies.
+constexpr JsonLimits reply_limits{.depth = 32, .nodes = 4'000'000, .string_bytes = 4U << 20U};
+
+std::int64_t today() {
+  using namespace std::chrono;
+  return duration_cast<hours>(system_clock::now().time_since_epoch()).count() / 24;
+}
+
+double retry_delay(std::uint32_t retries, double jitter) {
+  return std::min(8.0, 0.25 * static_cast<double>(1U << std::min(retries, 10U))) *
+         (1 - 0.25 * jitter);
+}
+
+}  // namespace
+
+struct Caller::Pending {
+  Call call;
+  std::string body;
+  std::vector<Waiter> waiters;
+  CallCost worst;
+  std::uint32_t retries = 0;   ///< of all kinds
+  std::uint32_t failures = 0;  ///< those that are limited
+  bool queued = false;
+  bool intended = false;  ///< an intent of this process is open in the ledger
+  bool held = false;      ///< its worst case is set aside
+};
+
+Caller::Caller(CallerOptions options, HttpMulti& http, ResponseLedger& ledger)
+    : options_(std::move(options)),
+      http_(http),
+      ledger_(ledger),
+      accounts_(options_.caps),
+      governor_(options_.limits),
+      rng_(static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count())) {
+  ledger_.for_each_spend([this](const std::string& job, std::int64_t day, std::int64_t micros) {
+    accounts_.add_spent(job, day, micros);
+  });
+}
+
+double Caller::now() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+CallCost Caller::worst_of(const Call& call) const {
+  if (!call.inference) return {};
+  return {options_.prices.cost({call.prompt_bound, call.output_bound, 0}),
+          call.prompt_bound + call.output_bound};
+}
+
+std::uint64_t Caller::call(Call call, Done done) {
+  const std::uint64_t id = ++last_id_;
+  const bool shares = call.inference && !call.ask_again;
+  if (shares) {
+    if (const auto same = by_key_.find(call.key); same != by_key_.end()) {
+      same->second->waiters.push_back({id, std::move(done)});
+      by_id_.emplace(id, same->second);
+      return id;
+    }
+  }
+  auto pending = std::make_shared<Pending>();
+  pending->worst = worst_of(call);
+  pending->call = std::move(call);
+  pending->waiters.push_back({id, std::move(done)});
+  by_id_.emplace(id, pending);
+  if (shares) by_key_.emplace(pending->call.key, pending);
+  pending->queued = true;
+  queue_.push_back(pending);
+  // Once for all that are made in one go, and never from within call().
+  if (queue_.size() == 1) http_.after(0, [this] { pump(); });
+  return id;
+}
+
+CallCost Caller::cancel(std::uint64_t id) {
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end()) return {};
+  const Shared pending = found->second;
+  by_id_.erase(found);
+  std::erase_if(pending->waiters, [id](const Waiter& waiter) { return waiter.id == id; });
+  if (!pending->waiters.empty()) return {};
+  if (!pending->queued) return pending->worst;
+  // pump() drops it; an intent that is open stays so until then.
+  return {};
+}
+
+void Caller::drain(std::function<void()> idle) {
+  idle_ = std::move(idle);
+  if (under_way_ == 0) idle_();
+}
+
+void Caller::pump() {
+  while (!idle_ && !queue_.empty()) {
+    const Shared pending = queue_.front();
+    if (pending->waiters.empty()) {
+      queue_.pop_front();
+      pending->queued = false;
+      if (pending->intended) ledger_.refused(pending->call.key, pending->call.job);
+      release(pending, 0);
+      if (pending->call.inference && !pending->call.ask_again) by_key_.erase(pending->call.key);
+      continue;
+    }
+    if (prepare(pending)) continue;
+    const double time = now();
+    const double wait = governor_.wait(time, pending->call.inference);
+    if (wait > 0) {
+      // When another one ends, pump() is called anyway.
+      if (wait < std::numeric_limits<double>::infinity() && time + wait < timer_at_) {
+        timer_at_ = time + wait;
+        http_.after(wait, [this] {
+          timer_at_ = std::numeric_limits<double>::infinity();
+          pump();
+        });
+      }
+      return;
+    }
+    if (const auto refusal = accounts_.reserve(pending->call.job, today(), pending->worst.micros)) {
+      queue_.pop_front();
+      pending->queued = false;
+      fail(pending, *refusal);
+      continue;
+    }
+    pending->held = true;
+    queue_.pop_front();
+    pending->queued = false;
+    governor_.sent(time, static_cast<double>(pending->worst.tokens), pending->call.inference);
+    ++under_way_;
+    if (!pending->call.inference || !options_.prices.paid() || pending->intended) {
+      send(pending);
+      continue;
+    }
+    ledger_.intend(pending->call.key, pending->call.job, pending->worst,
+                   [this, pending](bool written) {
+                     if (written) {
+                       pending->intended = true;
+                       return send(pending);
+                     }
+                     --under_way_;
+                     governor_.ended();
+                     fail(pending, "the ledger cannot be written, so nothing may be paid for");
+                     pump();
+                   });
+  }
+}
+
+/// Whether the ledger already decides it.
+bool Caller::prepare(const Shared& pending) {
+  const Call& call = pending->call;
+  if (!call.inference || call.ask_again || pending->retries > 0 || pending->intended) return false;
+  const ResponseLedger::Known known = ledger_.find(call.key);
+  if (known == ResponseLedger::Known::nothing) return false;
+  if (known == ResponseLedger::Known::unknown && (options_.resend_unknown || !options_.prices.paid())) {
+    ledger_.resend(call.key, call.job);
+    return false;
+  }
+  queue_.pop_front();
+  pending->queued = false;
+  CallResult result;
+  result.from_ledger = true;
+  if (known == ResponseLedger::Known::unknown) {
+    result.kind = CallResult::Kind::unknown;
+    result.reason = "this call was paid for before, and nobody learnt its outcome";
+  } else {
+    auto reply = ledger_.reply(call.key);
+    auto completion = reply ? completion_from_json(*reply) : Result<Completion>(reply.error());
+    if (completion) {
+      ++counters_.ledger_hits;
+      result.kind = CallResult::Kind::answered;
+      result.completion = std::move(*completion);
+    } else {
+      result.reason = completion.error().message;
+    }
+  }
+  finish(pending, std::move(result));
+  return true;
+}
+
+void Caller::send(const Shared& pending) {
+  const Call& call = pending->call;
+  if (pending->body.empty() && call.method != "GET") pending->body = call.request.body.dump();
+  HttpTask task;
+  task.method = call.method;
+  task.url = options_.url + call.request.path;
+  task.headers = options_.headers;
+  if (call.method != "GET") task.headers.emplace_back("Content-Type", "application/json");
+  task.body = pending->body;
+  task.timeout_s = options_.timeout_s;
+  if (call.inference) ++counters_.sent;
+  http_.start(std::move(task), [this, pending](HttpOutcome outcome) {
+    governor_.ended();
+    --under_way_;
+    take(pending, std::move(outcome));
+    pump();
+    if (idle_ && under_way_ == 0) std::exchange(idle_, [] {})();
+  });
+}
+
+void Caller::take(const Shared& pending, HttpOutcome outcome) {
+  switch (outcome.kind) {
+    case HttpOutcome::Kind::reply:
+      if (outcome.reply.status >= 200 && outcome.reply.status < 300) {
+        take_reply(pending, outcome.reply);
+      } else {
+        take_refusal(pending, outcome.reply);
+      }
+      return;
+    case HttpOutcome::Kind::not_sent:
+      return again(pending, retry_delay(pending->failures, rng_.uniform()),
+                   "the server cannot be reached: " + outcome.reason, true);
+    case HttpOutcome::Kind::broken:
+    case HttpOutcome::Kind::refused:
+      if (pending->call.inference && options_.prices.paid()) {
+        return lose(pending, "no reply came: " + outcome.reason);
+      }
+      if (outcome.kind == HttpOutcome::Kind::refused) return fail(pending, outcome.reason);
+      return again(pending, retry_delay(pending->failures, rng_.uniform()),
+                   "no reply came: " + outcome.reason, true);
+  }
+}
+
+void Caller::take_reply(const Shared& pending, const HttpReply& reply) {
+  const Call& call = pending->call;
+  const auto document = parse_json(reply.body, reply_limits);
+  if (!call.inference) {
+    // Some say only "Success: ..".
+    CallResult result{CallResult::Kind::answered};
+    result.body = document ? *document : json(reply.body.substr(0, 500));
+    return finish(pending, std::move(result));
+  }
+  auto completion = document ? call.read(*document)
+                             : Result<Completion>(invalid("the server's reply is no JSON: " +
+                                                          document.error().message));
+  if (!completion) {
+    const std::string why = redacted(completion.error().message);
+    if (options_.prices.paid()) return lose(pending, why);
+    return fail(pending, why);
+  }
+  const CallCost cost{options_.prices.cost(completion->usage),
+                      completion->usage.prompt_tokens + completion->usage.output_tokens};
+  governor_.answered(static_cast<double>(pending->worst.tokens), static_cast<double>(cost.tokens));
+  ++counters_.answered;
+  release(pending, cost.micros);
+  ++under_way_;
+  const json kept = to_json(*completion);
+  ledger_.answer(call.key, call.job, cost, kept,
+                 [this, pending, cost, completion = std::move(*completion)](bool written) mutable {
+                   --under_way_;
+                   CallResult result{CallResult::Kind::answered};
+                   result.cost = cost;
+                   result.completion = std::move(completion);
+                   if (!written && options_.prices.paid()) {
+                     result.kind = CallResult::Kind::failed;
+                     result.reason = "the reply came, but the ledger cannot be written";
+                   }
+                   finish(pending, std::move(result));
+                   if (idle_ && under_way_ == 0) std::exchange(idle_, [] {})();
+                 });
+}
+
+void Caller::take_refusal(const Shared& pending, const HttpReply& reply) {
+  const Refusal refusal = refusal_of(reply);
+  const std::string message = redacted(refusal.message);
+  switch (refusal.kind) {
+    case RefusalKind::throttled:
+    case RefusalKind::overloaded: {
+      if (refusal.retry_after_s.value_or(0) > longest_wait_s) {
+        return fail(pending, "the provider asks to wait for more than an hour (" + message + ")");
+      }
+      ++counters_.throttled;
+      governor_.throttled(now(), refusal.retry_after_s, rng_.uniform());
+      // The governor makes it wait, not a timer of its own.
+      return again(pending, 0, message, false);
+    }
+    case RefusalKind::broken:
+      return again(pending,
+                   refusal.retry_after_s.value_or(retry_delay(pending->failures, rng_.uniform())),
+                   message, true);
+    case RefusalKind::quota:
+      return fail(pending, "the provider's credit is used up (" + message + ")");
+    case RefusalKind::refused:
+      return fail(pending, message);
+  }
+}
+
+void Caller::again(const Shared& pending, double after_s, const std::string& why, bool counts) {
+  release(pending, 0);
+  if (counts && pending->failures >= options_.retries) {
+    return fail(pending, why + " (after " + std::to_string(pending->failures) + " retries)");
+  }
+  if (counts) ++pending->failures;
+  ++pending->retries;
+  ++counters_.retried;
+  const auto back = [this, pending] {
+    // In front: it has waited longest.
+    pending->queued = true;
+    queue_.push_front(pending);
+    pump();
+  };
+  if (after_s > 0) {
+    http_.after(after_s, back);
+  } else {
+    back();
+  }
+}
+
+void Caller::lose(const Shared& pending, const std::string& why) {
+  ++counters_.unknown;
+  release(pending, pending->worst.micros);
+  pending->intended = false;
+  ++under_way_;
+  ledger_.unknown(pending->call.key, pending->call.job, pending->worst, why,
+                  [this, pending, why](bool) {
+                    --under_way_;
+                    CallResult result{CallResult::Kind::unknown};
+                    result.cost = pending->worst;
+                    result.reason = why;
+                    finish(pending, std::move(result));
+                    if (idle_ && under_way_ == 0) std::exchange(idle_, [] {})();
+                  });
+}
+
+void Caller::fail(const Shared& pending, const std::string& why) {
+  if (std::exchange(pending->intended, false)) ledger_.refused(pending->call.key, pending->call.job);
+  release(pending, 0);
+  CallResult result;
+  result.reason = why;
+  finish(pending, std::move(result));
+}
+
+void Caller::release(const Shared& pending, std::int64_t spent) {
+  if (!std::exchange(pending->held, false)) return;
+  accounts_.settle(pending->call.job, today(), pending->worst.micros, spent);
+}
+
+void Caller::finish(const Shared& pending, CallResult result) {
+  if (pending->call.inference && !pending->call.ask_again) by_key_.erase(pending->call.key);
+  result.retries = pending->retries;
+  const std::vector<Waiter> waiters = std::move(pending->waiters);
+  pending->waiters.clear();
+  bool first = true;
+  for (const Waiter& waiter : waiters) {
+    by_id_.erase(waiter.id);
+    CallResult copy = result;
+    if (!std::exchange(first, false)) {
+      copy.cost = {};
+      copy.from_ledger = true;
+    }
+    waiter.done(std::move(copy));
+  }
+}
+
+std::string Caller::redacted(std::string text) const {
+  for (const std::string& secret : options_.secrets) {
+    for (std::size_t at = text.find(secret); at != std::string::npos; at = text.find(secret)) {
+      text.replace(at, secret.size(), "[key]");
+    }
+  }
+  return text;
+}
+
+}  // namespace paretod::llm

@@ -1,0 +1,145 @@
+#pragma once
+// Sends calls to one provider, so that none is lost, none is paid twice and none comes too fast:
+// each goes through the ledger (answered before? then that is the answer), the accounts (is there
+// room under the caps?), the governor (may another one go now?) and only then to the network.
+//
+//   refused for now (429, 503, 529)     waits and goes again, as long as it takes; all others too
+//   connection refused, 408, 5xx        goes again, `retries` times
+//   other 4xx                           failed
+//   broken off, timed out               not paid: goes again, `retries` times;
+//                                       paid: unknown, billed at its worst, not sent again
+//   200 without a usable reply          paid: unknown, because what it cost is not known; else failed
+//
+// Equal calls at the same time are one call.  Everything here happens on the HTTP client's thread:
+// call and cancel only from there.
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "adapters/http/http_multi.hpp"
+#include "adapters/llm/dialect.hpp"
+#include "evaluators/llm/governor.hpp"
+#include "evaluators/llm/prices.hpp"
+#include "evaluators/llm/response_ledger.hpp"
+#include "optimizers/core/rng.hpp"
+
+namespace paretod::llm {
+
+struct Call {
+  /// Content hash of whatever the answer depends on.
+  std::string key;
+  std::string job;
+  WireRequest request;
+  std::string method = "POST";
+  /// Runs the model; others (tokenize, load) are free, unlimited and not kept.
+  bool inference = true;
+  /// Asks the server even if the answer is known: to see whether it still gives it.
+  bool ask_again = false;
+  /// What a reply's body is to be read as; the result is what the ledger keeps.
+  std::function<Result<Completion>(const nlohmann::json&)> read = {};
+  std::uint64_t prompt_bound = 0;  ///< tokens, at most
+  std::uint64_t output_bound = 0;
+};
+
+struct CallResult {
+  enum class Kind { answered, failed, unknown };
+  Kind kind = Kind::failed;
+  Completion completion = {};
+  nlohmann::json body = {};  ///< of calls that are no inference
+  CallCost cost = {};        ///< of this call, now; 0 for what the ledger knew
+  bool from_ledger = false;
+  std::uint32_t retries = 0;
+  std::string reason = {};
+};
+
+struct CallerOptions {
+  std::string url;  ///< of the server, without a trailing '/'
+  HttpClient::Headers headers;
+  std::vector<std::string> secrets;  ///< taken out of whatever the server says
+  double timeout_s = 120;
+  std::uint32_t retries = 4;
+  bool resend_unknown = false;
+  Prices prices;
+  SpendCaps caps;
+  GovernorLimits limits;
+};
+
+class Caller {
+ public:
+  using Done = std::function<void(CallResult)>;
+
+  Caller(CallerOptions options, HttpMulti& http, ResponseLedger& ledger);
+  Caller(const Caller&) = delete;
+  Caller& operator=(const Caller&) = delete;
+
+  /// `done` is called once, later, unless the call is cancelled before.
+  std::uint64_t call(Call call, Done done);
+  /// Nobody waits for it any more.  What is not under way is dropped, what is goes on into the
+  /// ledger.  Returns what it may still cost.
+  CallCost cancel(std::uint64_t id);
+
+  /// Nothing new is sent; `idle` is called when nothing is under way any more.
+  void drain(std::function<void()> idle);
+
+  struct Counters {
+    std::uint64_t sent = 0;      ///< inference requests that left for the network
+    std::uint64_t answered = 0;
+    std::uint64_t ledger_hits = 0;
+    std::uint64_t throttled = 0;
+    std::uint64_t retried = 0;
+    std::uint64_t unknown = 0;
+  };
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+  [[nodiscard]] const Prices& prices() const { return options_.prices; }
+  [[nodiscard]] const Accounts& accounts() const { return accounts_; }
+  /// What a call may cost at most.
+  [[nodiscard]] CallCost worst_of(const Call& call) const;
+
+ private:
+  struct Waiter {
+    std::uint64_t id;
+    Done done;
+  };
+  struct Pending;
+  using Shared = std::shared_ptr<Pending>;
+
+  [[nodiscard]] double now() const;
+  void pump();
+  bool prepare(const Shared& pending);
+  void send(const Shared& pending);
+  void take(const Shared& pending, HttpOutcome outcome);
+  void take_reply(const Shared& pending, const HttpReply& reply);
+  void take_refusal(const Shared& pending, const HttpReply& reply);
+  void again(const Shared& pending, double after_s, const std::string& why, bool counts);
+  void lose(const Shared& pending, const std::string& why);
+  void fail(const Shared& pending, const std::string& why);
+  void finish(const Shared& pending, CallResult result);
+  void release(const Shared& pending, std::int64_t spent);
+  [[nodiscard]] std::string redacted(std::string text) const;
+
+  const CallerOptions options_;
+  HttpMulti& http_;
+  ResponseLedger& ledger_;
+  Accounts accounts_;
+  Governor governor_;
+  Rng rng_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::uint64_t last_id_ = 0;
+  std::deque<Shared> queue_;
+  std::unordered_map<std::string, Shared> by_key_;     ///< waiting or under way
+  std::unordered_map<std::uint64_t, Shared> by_id_;
+  double timer_at_ = std::numeric_limits<double>::infinity();
+  std::size_t under_way_ = 0;  ///< from the intent to the durable outcome
+  std::function<void()> idle_;
+  Counters counters_;
+};
+
+}  // namespace paretod::llm

@@ -1,0 +1,279 @@
+// paretod-llm-evaluator CONFIG [--check]: speaks the evaluator protocol on stdin and stdout for a
+// model behind an inference server.  One process per provider: its limits, caps and ledger are kept
+// here and shared by all jobs, through as many slots as are configured.  --check looks at the
+// server, tries the canaries, and ends.
+//
+// The first thread reads requests; all else happens on the HTTP client's thread.  When stdin ends,
+// calls that are under way are waited for, so that what was paid for reaches the ledger.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "adapters/hash/sha256.hpp"
+#include "adapters/json/parse.hpp"
+#include "adapters/json/space_json.hpp"
+#include "adapters/llm/reply_reader.hpp"
+#include "evaluators/llm/oracle_run.hpp"
+#include "evaluators/llm/server_probe.hpp"
+#include "evaluators/process/protocol.hpp"
+#include "evaluators/process/text.hpp"
+
+namespace paretod::llm {
+namespace {
+
+using nlohmann::json;
+
+/// How long a server may take to load its model.
+constexpr double patience_s = 120;
+constexpr std::size_t largest_reply = std::size_t{8} << 20U;
+
+int fail(const std::string& why) {
+  std::fprintf(stderr, "paretod-llm-evaluator: %s\n", why.c_str());
+  return 1;
+}
+
+/// The protocol's stream; whatever else is printed goes to stderr.  Thread-safe.
+class Output {
+ public:
+  Output() : fd_(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)) {
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+  }
+  void say(const json& message) {
+    const std::string text = message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    const std::lock_guard lock(mutex_);
+    for (std::size_t written = 0; written < text.size();) {
+      const ssize_t count = write(fd_, text.data() + written, text.size() - written);
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) return;  // the daemon is gone, and stdin will say so
+      written += static_cast<std::size_t>(count);
+    }
+  }
+
+ private:
+  int fd_;
+  std::mutex mutex_;
+};
+
+/// From a file that only its owner can read, or from the environment, which is then cleared.
+Result<std::string> read_key(const ServerConfig& server) {
+  std::string key;
+  if (!server.key_file.empty()) {
+    struct stat status {};
+    if (stat(server.key_file.c_str(), &status) != 0) {
+      return Error{ErrorKind::not_found, "cannot read the key file " + server.key_file};
+    }
+    if ((status.st_mode & 077U) != 0) {
+      return Error{ErrorKind::denied,
+                   "others can read the key file " + server.key_file + "; chmod 600 it"};
+    }
+    std::ifstream in(server.key_file);
+    std::getline(in, key);
+  } else if (!server.key_env.empty()) {
+    const char* value = std::getenv(server.key_env.c_str());
+    if (value == nullptr) {
+      return Error{
+          ErrorKind::not_found,
+          "the environment has no " + server.key_env +
+              "; name it in the evaluator's \"environment\" in the daemon's configuration"};
+    }
+    key = value;
+    unsetenv(server.key_env.c_str());
+  } else {
+    return key;
+  }
+  while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) key.pop_back();
+  const bool odd = key.size() < 8 ||
+                   std::any_of(key.begin(), key.end(), [](char c) { return c <= ' ' || c > '~'; });
+  if (odd) return Error{ErrorKind::invalid, "the key has to be at least 8 printable characters"};
+  return key;
+}
+
+json hello_of(const LlmConfig& config, const Dialect* dialect, const Caller& caller,
+              const std::string& server) {
+  std::vector<Objective> objectives;
+  for (const ObjectiveConfig& objective : config.objectives) {
+    objectives.push_back({objective.name, objective.goal});
+  }
+  json version = identity_of(config, Genome{}, server);
+  for (const TaskConfig& task : config.tasks) {
+    for (const auto& split : task.splits) {
+      for (const Example& example : split) version.push_back({example.prompt, example.answer});
+    }
+  }
+  json hello{{"paretod", 1},
+             {"type", "hello"},
+             {"evaluator", config.name},
+             {"slots", config.slots},
+             {"space", to_json(space_of(config))},
+             {"objectives", to_json(objectives)},
+             {"metrics",
+              {"n_ok", "n_failed", "calls", "ledger_hits", "retries", "prompt_tokens",
+               "output_tokens", "cached_tokens"}},
+             {"fidelity", {{"unit", "examples"}, {"default", 0}}},
+             {"version", sha256_hex(version.dump()).substr(0, 16)}};
+  if (config.prices.paid()) {
+    const CallCost worst = worst_trial(config, *dialect, caller);
+    hello["paid"] = true;
+    hello["resumable"] = true;
+    hello["currency"] = config.prices.currency;
+    hello["worst_case"] = {{"tokens", worst.tokens}, {"money_micros", worst.micros}};
+  }
+  return hello;
+}
+
+/// Requests in hand, by id.  On the HTTP client's thread.
+class Desk {
+ public:
+  Desk(Workshop& workshop, const ServerFacts& facts, Output& output)
+      : workshop_(workshop), facts_(facts), output_(output) {}
+
+  void take(const json& message) {
+    const std::string id = ReplyReader(message).text_or("/id", "");
+    const std::string type = ReplyReader(message).text_or("/type", "");
+    if (type == "cancel") {
+      const auto found = runs_.find(id);
+      if (found == runs_.end()) return;
+      const auto cancel = found->second;
+      return cancel();
+    }
+    if (type != "evaluate" || id.empty()) return;
+    const auto refuse = [&](const std::string& why) {
+      output_.say({{"type", "error"}, {"id", id}, {"kind", "failed"}, {"message", why}});
+    };
+    auto genome = genome_of(workshop_.config, message.value("candidate", json()));
+    if (!genome) return refuse(genome.error().text());
+    ReplyReader reader(message);
+    const std::uint64_t split = reader.count_or("/replicate", 0);
+    const std::uint64_t count = reader.count_or("/fidelity", 0);
+    if (reader.failed() || split >= split_names.size()) {
+      return refuse("the replicate has to be 0 (search), 1 (select) or 2 (report)");
+    }
+    const auto say = [this, id](json reply) {
+      if (reply["type"] != "progress") runs_.erase(id);
+      output_.say(reply);
+    };
+    if (workshop_.config.server.api == "loss_oracle") {
+      return ask_oracle(workshop_, *genome, facts_.sessions[split], split, id, say);
+    }
+    const auto run =
+        std::make_shared<TrialRun>(workshop_, std::move(*genome), id, split, count, say);
+    runs_.emplace(id, [run] { run->cancel(); });
+    run->start();
+  }
+
+ private:
+  Workshop& workshop_;
+  const ServerFacts& facts_;
+  Output& output_;
+  std::map<std::string, std::function<void()>> runs_;
+};
+
+void read_requests(HttpMulti& http, Desk& desk) {
+  LineBuffer lines(longest_line);
+  std::array<char, 64 * 1024> buffer;
+  while (true) {
+    const ssize_t count = read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return;
+    lines.append({buffer.data(), static_cast<std::size_t>(count)});
+    while (const auto line = lines.next()) {
+      auto message = parse_json(*line);
+      if (!message || !message->is_object()) continue;
+      http.after(0, [&desk, message = std::move(*message)] { desk.take(message); });
+    }
+  }
+}
+
+int run(const std::string& path, bool check_only) {
+  Output output;
+  auto config = read_llm_config(path);
+  if (!config) return fail(config.error().text());
+  const auto key = read_key(config->server);
+  if (!key) return fail(key.error().text());
+  HttpClient::Headers headers;
+  if (!key->empty()) headers.emplace_back("Authorization", "Bearer " + *key);
+
+  auto http = std::make_unique<HttpMulti>(
+      HttpMultiOptions{.max_body = largest_reply, .allow_internal = config->server.allow_private});
+  auto ledger = ResponseLedger::open(
+      config->state, [&http](std::function<void()> action) { http->after(0, std::move(action)); });
+  if (!ledger) return fail(ledger.error().text());
+  if ((*ledger)->totals().dropped > 0) {
+    std::fprintf(stderr, "%llu torn lines of the ledger were dropped\n",
+                 static_cast<unsigned long long>((*ledger)->totals().dropped));
+  }
+
+  const auto facts = look_at_server(*config, headers, *http, patience_s);
+  if (!facts) return fail(facts.error().text());
+  const auto dialect = make_dialect(config->server.api);
+  std::unique_ptr<Materialiser> materialiser;
+  if (dialect && !dialect->load_route().empty() && !config->merge.adapters.empty()) {
+    auto opened = Materialiser::open(config->merge);
+    if (!opened) return fail(opened.error().text());
+    materialiser = std::move(*opened);
+  }
+  CallerOptions options;
+  options.url = config->server.url;
+  options.headers = headers;
+  if (!key->empty()) options.secrets = {*key};
+  options.timeout_s = config->server.timeout_s;
+  options.retries = config->server.retries;
+  options.resend_unknown = config->resend_unknown;
+  options.prices = config->prices;
+  options.caps = config->caps;
+  options.limits = config->limits;
+  if (facts->slots > 0 && facts->slots < options.limits.concurrency) {
+    // What waits in the server's queue could as well wait here.
+    options.limits.concurrency = facts->slots;
+  }
+  Caller caller(std::move(options), *http, **ledger);
+  const auto started = std::chrono::system_clock::now().time_since_epoch().count();
+  const auto oracle_dialect = llama_cpp_dialect();  // never asked
+  Workshop workshop{
+      *config,         dialect ? *dialect : *oracle_dialect, caller, *http, materialiser.get(),
+      facts->identity, "paretod-" + std::to_string(started), 0,      {}};
+  if (config->server.probe && dialect) {
+    const auto tried = try_canaries(workshop, [](const std::string& warning) {
+      std::fprintf(stderr, "%s\n", warning.c_str());
+    });
+    if (!tried) return fail(tried.error().text());
+  }
+  if (!check_only) {
+    Desk desk(workshop, *facts, output);
+    output.say(hello_of(*config, dialect.get(), caller, facts->identity));
+    read_requests(*http, desk);
+    auto drained = std::make_shared<std::promise<void>>();
+    auto idle = drained->get_future();
+    http->after(0, [&caller, drained] { caller.drain([drained] { drained->set_value(); }); });
+    idle.wait();
+  }
+  // In this order: no callback of the ledger without a client, none of the client's after it.
+  ledger->reset();
+  http.reset();
+  return 0;
+}
+
+}  // namespace
+}  // namespace paretod::llm
+
+int main(int argc, char** argv) {
+  const bool check = argc == 3 && std::string(argv[2]) == "--check";
+  if (argc != 2 && !check)
+    return paretod::llm::fail("usage: paretod-llm-evaluator CONFIG [--check]");
+  return paretod::llm::run(argv[1], check);
+}

@@ -1,0 +1,612 @@
+#include "optimizers/map_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "optimizers/core/front.hpp"
+#include "optimizers/hypervolume_gain.hpp"
+#include "optimizers/map_paper.hpp"
+#include "optimizers/nsga3.hpp"
+
+namespace paretod {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+/// Points whose prediction is so many times less sure than that of the median measured point are
+/// not offered.
+constexpr double deviation_limit = 3;
+/// In parts of the box: closer to a measured point there is nothing to learn.
+constexpr double same_point = 0.002;
+constexpr double ninety_percent = 1.6448536269514722;
+constexpr double least_r2 = 0.5;  // leave-one-out, of a model that can tell
+constexpr double reference = 1.1;
+constexpr double equal_within = 5e-4;  // of the front's range
+constexpr std::size_t drawn_directions = 24;
+/// Streams of the seed.
+constexpr std::uint64_t draw_stream = 201, gain_stream = 202;
+constexpr std::size_t neighbours = 5;
+
+/// Root mean square over the coordinates, of a box two wide (or of shares).
+double distance(std::span<const double> a, std::span<const double> b, bool simplex) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum / static_cast<double>(a.size())) / (simplex ? 1 : 2);
+}
+
+std::string text_of(double value) {
+  std::ostringstream text;
+  text.precision(3);
+  text << value;
+  return text.str();
+}
+
+SurrogateOptions options_for(const MapParams& params, bool simplex) {
+  SurrogateOptions options;
+  options.low = params.metric_low;
+  options.high = params.metric_high;
+  options.samples = static_cast<double>(params.samples);
+  options.simplex = simplex;
+  options.metric_space = params.paper();
+  if (params.link == "identity") options.link = Link::identity;
+  if (params.link == "logit") options.link = Link::logit;
+  if (params.link == "log") options.link = Link::log;
+  return options;
+}
+
+/// The best in each objective, then again and again the point farthest from all before it
+/// (Gonzalez, TCS 38, 1985): so any number of the first ones is spread over the front.
+std::vector<SolverPoint> spread_first(const std::vector<SolverPoint>& front,
+                                      const std::vector<double>& ideal,
+                                      const std::vector<double>& ranges) {
+  const std::size_t m = ideal.size();
+  std::vector<double> nearest(front.size(), infinity);
+  std::vector<bool> taken(front.size(), false);
+  std::vector<SolverPoint> order;
+  const auto take = [&](std::size_t i) {
+    taken[i] = true;
+    order.push_back(front[i]);
+    for (std::size_t j = 0; j < front.size(); ++j) {
+      double sum = 0;
+      for (std::size_t k = 0; k < m; ++k) {
+        const double d = (front[i].y[k] - front[j].y[k]) / ranges[k];
+        sum += d * d;
+      }
+      nearest[j] = std::min(nearest[j], sum);
+    }
+  };
+  for (std::size_t k = 0; k < m; ++k) {
+    const auto best = std::min_element(
+        front.begin(), front.end(), [k](const auto& a, const auto& b) { return a.y[k] < b.y[k]; });
+    const auto i = static_cast<std::size_t>(best - front.begin());
+    if (!taken[i]) take(i);
+  }
+  while (true) {
+    std::size_t farthest = front.size();
+    for (std::size_t i = 0; i < front.size(); ++i) {
+      // What is all but the same point is of no use.
+      if (taken[i] || !(nearest[i] > 1e-8)) continue;
+      if (farthest == front.size() || nearest[i] > nearest[farthest]) farthest = i;
+    }
+    if (farthest == front.size()) return order;
+    take(farthest);
+  }
+}
+
+}  // namespace
+
+void Feasibility::add(std::vector<double> x, double infeasible) {
+  if (infeasible >= 0.5) ++infeasible_;
+  tried_.push_back({std::move(x), infeasible});
+}
+
+double Feasibility::probability(std::span<const double> x) const {
+  if (infeasible_ == 0) return 1;
+  std::vector<std::pair<double, double>> near;  // squared distance, infeasible
+  for (const Tried& tried : tried_) {
+    double sum = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) sum += (x[i] - tried.x[i]) * (x[i] - tried.x[i]);
+    near.emplace_back(sum, tried.infeasible);
+  }
+  const std::size_t count = std::min(neighbours, near.size());
+  std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(count), near.end());
+  double total = 0, good = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double weight = 1 / (near[i].first + 1e-6);
+    total += weight;
+    good += weight * (1 - near[i].second);
+  }
+  return good / total;
+}
+
+// ---- fitting -----------------------------------------------------------------------------------
+
+MapModel::MapModel(const SearchProblem& problem, const MapParams& params)
+    : space_(problem.space),
+      objectives_(problem.objectives),
+      seed_(problem.seed),
+      paper_(params.paper()) {
+  for (const Objective& objective : objectives_) {
+    signs_.push_back(objective.goal == Goal::maximize ? -1 : 1);
+  }
+}
+
+Result<std::shared_ptr<const MapModel>> MapModel::fit(const SearchProblem& problem,
+                                                      const MapParams& params,
+                                                      const std::vector<Trial>& trials) {
+  const std::shared_ptr<MapModel> model(new MapModel(problem, params));
+  model->take_in(problem, params, trials);
+  if (model->measured_.empty()) {
+    return Error{ErrorKind::unavailable,
+                 "there is no surrogate yet: no trial of the job has been measured"};
+  }
+  model->fit_surrogates(params);
+  model->find_front(params);
+  model->describe_models();
+  model->judge();
+  model->warn();
+  return std::shared_ptr<const MapModel>(model);
+}
+
+/// Replicates of a point become their mean; what could not be measured goes to the feasibility
+/// model only: made-up values would bend the surrogates everywhere.
+void MapModel::take_in(const SearchProblem& problem, const MapParams& params,
+                       const std::vector<Trial>& trials) {
+  std::map<TrialNumber, const Trial*> by_number;
+  for (const Trial& trial : problem.known) by_number.emplace(trial.number, &trial);
+  for (const Trial& trial : trials) by_number.emplace(trial.number, &trial);
+  struct AtPoint {
+    std::vector<const Trial*> measured;
+    std::size_t infeasible = 0, failed = 0;
+  };
+  std::map<Point, AtPoint> points;
+  for (const auto& [number, trial] : by_number) {
+    if (trial->candidate.fidelity != static_cast<std::uint64_t>(params.fidelity)) {
+      ++ignored_;
+      continue;
+    }
+    AtPoint& at = points[trial->candidate.point];
+    if (trial->status == TrialStatus::failed) ++at.failed;
+    if (trial->status == TrialStatus::infeasible || (trial->ok() && trial->violation() > 0)) {
+      ++at.infeasible;
+    } else if (trial->ok()) {
+      at.measured.push_back(trial);
+    }
+  }
+  for (const auto& [point, at] : points) {
+    std::vector<double> x = space_.scaled(point);
+    if (!at.measured.empty()) {
+      feasibility_.add(x, 0);
+    } else if (at.infeasible > 0) {
+      feasibility_.add(x, 1);
+    } else if (at.failed > 0) {
+      feasibility_.add(x, at.failed > 1 ? 1 : 0.5);  // once: perhaps the worker's fault
+    }
+    if (at.measured.empty()) continue;
+    Measured measured{std::move(x), {}, {}, at.measured.front()->number};
+    const auto count = static_cast<double>(at.measured.size());
+    for (std::size_t k = 0; k < objectives_.size(); ++k) {
+      double sum = 0, variance = 0;
+      bool errors = true;
+      for (const Trial* trial : at.measured) {
+        sum += trial->objectives[k];
+        const double error = trial->standard_errors[k];
+        errors = errors && error >= 0;
+        variance += error * error;
+      }
+      measured.means.push_back(signs_[k] * sum / count);
+      measured.standard_errors.push_back(errors ? std::sqrt(variance) / count : -1);
+    }
+    measured_.push_back(std::move(measured));
+  }
+}
+
+void MapModel::fit_surrogates(const MapParams& params) {
+  const SurrogateOptions options = options_for(params, space_.simplex());
+  std::vector<Observation> observations(measured_.size());
+  for (std::size_t i = 0; i < measured_.size(); ++i) observations[i].x = measured_[i].x;
+  for (std::size_t k = 0; k < objectives_.size(); ++k) {
+    for (std::size_t i = 0; i < measured_.size(); ++i) {
+      observations[i].value = measured_[i].means[k];
+      observations[i].standard_error = measured_[i].standard_errors[k];
+    }
+    surrogates_.push_back(QuadraticSurrogate::fit(observations, options));
+    std::vector<double> deviations;
+    for (const Measured& measured : measured_) {
+      deviations.push_back(surrogates_.back().predict(measured.x).sd);
+    }
+    const auto middle = deviations.begin() + static_cast<std::ptrdiff_t>(deviations.size() / 2);
+    std::nth_element(deviations.begin(), middle, deviations.end());
+    deviation_limits_.push_back(deviation_limit * *middle);
+  }
+}
+
+void MapModel::find_front(const MapParams& params) {
+  const std::size_t n = space_.dimension(), m = objectives_.size();
+  domain_.simplex = space_.simplex();
+  domain_.low.assign(n, infinity);
+  domain_.high.assign(n, -infinity);
+  std::vector<std::vector<double>> seeds;
+  for (const Measured& measured : measured_) {
+    for (std::size_t d = 0; d < n; ++d) {
+      domain_.low[d] = std::min(domain_.low[d], measured.x[d]);
+      domain_.high[d] = std::max(domain_.high[d], measured.x[d]);
+    }
+    seeds.push_back(measured.x);
+  }
+  solver_ =
+      std::make_shared<const FrontSolver>(surrogates_, signs_, domain_, seeds,
+                                          [this](std::span<const double> x) { return allowed(x); });
+  const std::vector<SolverPoint> found =
+      params.paper() ? paper_front(*solver_, domain_, seed_) : solver_->front(usual_directions(m));
+  ideal_.assign(m, infinity);
+  std::vector<double> nadir(m, -infinity);
+  for (const SolverPoint& p : found) {
+    for (std::size_t k = 0; k < m; ++k) {
+      ideal_[k] = std::min(ideal_[k], p.y[k]);
+      nadir[k] = std::max(nadir[k], p.y[k]);
+    }
+  }
+  for (std::size_t k = 0; k < m; ++k) {
+    ranges_.push_back(nadir[k] > ideal_[k] ? nadir[k] - ideal_[k] : 1);
+    summary_.ideal.push_back(signs_[k] * ideal_[k]);
+    summary_.nadir.push_back(signs_[k] * nadir[k]);
+  }
+  front_ = spread_first(found, ideal_, ranges_);
+}
+
+bool MapModel::allowed(std::span<const double> x) const {
+  for (std::size_t d = 0; d < x.size() && !domain_.simplex; ++d) {
+    if (x[d] < domain_.low[d] - 1e-9 || x[d] > domain_.high[d] + 1e-9) return false;
+  }
+  if (feasibility_.probability(x) < 0.5) return false;
+  for (std::size_t k = 0; k < surrogates_.size(); ++k) {
+    if (surrogates_[k].predict(x).sd > deviation_limits_[k] * (1 + 1e-9)) return false;
+  }
+  return true;
+}
+
+// ---- saying what was found ---------------------------------------------------------------------
+
+void MapModel::describe_models() {
+  summary_.scaling = space_.simplex() ? "shares" : "box";
+  for (const Coordinate& c : space_.space().coordinates()) {
+    summary_.low.push_back(c.low);
+    summary_.high.push_back(c.high);
+    summary_.log_scale.push_back(c.log_scale);
+  }
+  Point low(space_.dimension(), infinity), high(space_.dimension(), -infinity);
+  for (const Measured& measured : measured_) {
+    const Point point = space_.point(measured.x);
+    for (std::size_t d = 0; d < point.size(); ++d) {
+      low[d] = std::min(low[d], point[d]);
+      high[d] = std::max(high[d], point[d]);
+    }
+  }
+  summary_.sampled_low = std::move(low);
+  summary_.sampled_high = std::move(high);
+  summary_.observations = measured_.size();
+  summary_.infeasible = feasibility_.infeasible();
+  for (std::size_t k = 0; k < surrogates_.size(); ++k) {
+    const QuadraticSurrogate& fitted = surrogates_[k];
+    const QuadraticSurrogate::Diagnostics& d = fitted.diagnostics();
+    ObjectiveModel model;
+    model.link = name_of(d.link);
+    model.low = fitted.low();
+    model.high = fitted.high();
+    model.form = name_of(d.form);
+    model.constant = fitted.constant();
+    model.linear = fitted.linear();
+    model.quadratic = fitted.quadratic();
+    model.eigenvalues = d.eigenvalues;
+    model.observations = d.observations;
+    model.terms = d.terms;
+    model.wanted_terms = d.wanted;
+    model.rank = d.rank;
+    model.condition = d.condition;
+    model.leverage = d.leverage;
+    model.degrees_of_freedom = d.degrees_of_freedom;
+    model.penalty = d.penalty;
+    model.r2 = d.r2;
+    model.loo_r2 = d.loo_r2;
+    model.loo_rmse = d.loo_rmse;
+    const SolverPoint& best = solver_->best(k);
+    model.best = space_.point(best.x);
+    const Prediction prediction = fitted.predict(best.x);
+    model.best_mean = prediction.mean;
+    model.best_deviation = prediction.sd;
+    summary_.objectives.push_back(std::move(model));
+  }
+}
+
+/// Is there one point at which no model is worse than its best by more than it can tell?
+void MapModel::judge() {
+  const std::size_t m = surrogates_.size();
+  Scalarisation regret{std::vector<double>(m, 1.0), {}, {}};
+  std::size_t varying = 0;
+  for (std::size_t k = 0; k < m; ++k) {
+    const QuadraticSurrogate::Diagnostics& d = surrogates_[k].diagnostics();
+    const double deviation = summary_.objectives[k].best_deviation;
+    regret.origin.push_back(solver_->best(k).y[k]);
+    regret.ranges.push_back(deviation > 0 ? deviation : 1e-12);
+    if (!d.varies) {
+      regret.weights[k] = 0;
+      continue;
+    }
+    ++varying;
+    if (d.loo_r2 >= least_r2) continue;
+    summary_.verdict = "unclear";
+    summary_.verdict_reason = objectives_[k].name +
+                              " is predicted too badly to tell (leave-one-out "
+                              "R2 " +
+                              text_of(d.loo_r2) + ")";
+    return;
+  }
+  if (varying < 2) {
+    summary_.verdict = "single solution";
+    summary_.verdict_reason =
+        m == 1 ? "there is one objective" : "at most one objective varies at all";
+    return;
+  }
+  const SolverPoint common = solver_->minimise(regret, front_);
+  double worst = 0;
+  std::size_t objective = 0;
+  for (std::size_t k = 0; k < m; ++k) {
+    if (regret.weights[k] == 0) continue;
+    const double sd = std::max(surrogates_[k].predict(common.x).sd, regret.ranges[k]);
+    const double behind = (common.y[k] - regret.origin[k]) / sd;
+    if (behind <= worst) continue;
+    worst = behind;
+    objective = k;
+  }
+  const bool single = worst <= ninety_percent;
+  summary_.verdict = single ? "single solution" : "trade-off";
+  summary_.verdict_reason = single ? "one point is within " + text_of(worst) +
+                                         " standard deviations of the best of every objective"
+                                   : "wherever all are closest to their best, " +
+                                         objectives_[objective].name + " is " + text_of(worst) +
+                                         " standard deviations behind it";
+}
+
+void MapModel::warn() {
+  const auto warning = [&](std::string text) { summary_.warnings.push_back(std::move(text)); };
+  for (std::size_t k = 0; k < surrogates_.size(); ++k) {
+    const std::string& name = objectives_[k].name;
+    const QuadraticSurrogate::Diagnostics& d = surrogates_[k].diagnostics();
+    if (!d.varies) {
+      warning(name + " has the same value at all " + std::to_string(d.observations) +
+              " measured points: nothing can be learnt about it; is it the right metric?");
+      continue;
+    }
+    if (d.form != QuadraticForm::full) {
+      warning(name + ": " + std::to_string(d.observations) + " measured points of rank " +
+              std::to_string(d.rank) + " do not carry the " + std::to_string(d.wanted) +
+              " coefficients of a quadratic; the model is " + std::string(name_of(d.form)));
+    } else if (d.condition > 1e3) {
+      warning(name + ": the design is nearly short of rank (condition " + text_of(d.condition) +
+              ")");
+    } else if (d.leverage > 0.999) {
+      warning(name + ": a single measurement decides a coefficient (leverage " +
+              text_of(d.leverage) + ")");
+    }
+    if (d.loo_r2 < least_r2) {
+      warning(name + " is predicted badly (leave-one-out R2 " + text_of(d.loo_r2) +
+              "): a quadratic may not suit it, or its noise is too large");
+    }
+  }
+  if (ignored_ > 0) {
+    warning(std::to_string(ignored_) +
+            " trials were evaluated at another fidelity than the job's and are left out");
+  }
+}
+
+// ---- predicting --------------------------------------------------------------------------------
+
+std::vector<double> MapModel::minimised(std::span<const double> means) const {
+  std::vector<double> y;
+  for (std::size_t k = 0; k < means.size(); ++k) y.push_back(signs_[k] * means[k]);
+  return y;
+}
+
+PredictedPoint MapModel::predicted(std::span<const double> x) const {
+  PredictedPoint result;
+  result.point = space_.point(x);
+  for (const QuadraticSurrogate& surrogate : surrogates_) {
+    const Prediction prediction = surrogate.predict(x);
+    result.means.push_back(prediction.mean);
+    result.deviations.push_back(prediction.sd);
+  }
+  result.nearest_distance = infinity;
+  for (const Measured& measured : measured_) {
+    const double d = distance(x, measured.x, space_.simplex());
+    if (d >= result.nearest_distance) continue;
+    result.nearest_distance = d;
+    result.nearest_trial = measured.trial;
+  }
+  result.feasibility = feasibility_.probability(x);
+  result.extrapolated = !allowed(x);
+  return result;
+}
+
+PredictedPoint MapModel::predict(const Point& point) const {
+  PredictedPoint result = predicted(space_.scaled(point));
+  result.point = point;
+  return result;
+}
+
+std::vector<PredictedPoint> MapModel::front(std::size_t limit) const {
+  std::vector<const SolverPoint*> shown;
+  for (std::size_t i = 0; i < std::min(limit, front_.size()); ++i) shown.push_back(&front_[i]);
+  std::sort(shown.begin(), shown.end(),
+            [](const SolverPoint* a, const SolverPoint* b) { return a->y < b->y; });
+  std::vector<PredictedPoint> points;
+  for (const SolverPoint* p : shown) points.push_back(predicted(p->x));
+  return points;
+}
+
+SurrogateAnswer MapModel::solve(const SurrogateQuery& query) const {
+  const std::size_t m = objectives_.size();
+  Scalarisation goal{query.weights, ideal_, ranges_};
+  if (!query.reference_point.empty()) {
+    goal.weights.assign(m, 0.0);
+    for (std::size_t k = 0; k < m; ++k) {
+      if (!query.reference_point[k]) continue;
+      goal.weights[k] = 1;
+      goal.origin[k] = signs_[k] * *query.reference_point[k];
+    }
+  }
+  if (goal.weights.empty() || (query.weighted_sum && query.reference_point.empty())) {
+    goal.max_share = 0;
+    goal.sum_share = 1;
+    if (goal.weights.empty()) goal.weights.assign(m, 1 / static_cast<double>(m));
+  }
+  if (!query.bounds.empty()) {
+    goal.least.assign(m, -infinity);
+    goal.most.assign(m, infinity);
+    for (const SurrogateQuery::Bound& bound : query.bounds) {
+      const std::size_t k = bound.objective;
+      const bool equal = bound.least == bound.most;
+      const double slack = equal ? equal_within * ranges_[k] : 0;
+      const double low = (signs_[k] > 0 ? bound.least : -bound.most) - slack;
+      const double high = (signs_[k] > 0 ? bound.most : -bound.least) + slack;
+      goal.least[k] = std::max(goal.least[k], low);
+      goal.most[k] = std::min(goal.most[k], high);
+    }
+  }
+  Scalarisation inner = goal;  // the penalty leaves a remainder
+  for (std::size_t k = 0; k < goal.least.size(); ++k) {
+    inner.least[k] += equal_within / 2 * ranges_[k];
+    inner.most[k] -= equal_within / 2 * ranges_[k];
+  }
+  const SolverPoint found = solver_->minimise(inner, front_);
+  return {predicted(found.x), goal.value(found.y), goal.miss(found.y)};
+}
+
+std::vector<std::pair<std::vector<double>, double>> MapModel::residuals(
+    std::size_t objective) const {
+  std::vector<std::pair<std::vector<double>, double>> result;
+  for (const Measured& measured : measured_) {
+    result.emplace_back(measured.x,
+                        measured.means[objective] - surrogates_[objective].mean(measured.x));
+  }
+  return result;
+}
+
+// ---- what to measure next ----------------------------------------------------------------------
+
+std::vector<PredictedPoint> MapModel::worth_verifying(std::size_t k) const {
+  std::vector<PredictedPoint> points;
+  for (const auto& x : verification(k, {}, 0)) points.push_back(predicted(x));
+  return points;
+}
+
+bool MapModel::tried(std::span<const double> x,
+                     std::span<const std::vector<double>> pending) const {
+  const auto same = [&](std::span<const double> other) {
+    return distance(x, other, space_.simplex()) < same_point;
+  };
+  return std::any_of(measured_.begin(), measured_.end(),
+                     [&](const Measured& measured) { return same(measured.x); }) ||
+         std::any_of(pending.begin(), pending.end(), same);
+}
+
+std::vector<std::vector<double>> MapModel::verification(
+    std::size_t k, std::span<const std::vector<double>> pending, std::uint64_t turn) const {
+  const std::size_t m = objectives_.size();
+  std::vector<double> origin = ideal_, ranges = ranges_;
+  ParetoArchive archive;
+  for (std::size_t i = 0; i < measured_.size(); ++i)
+    archive.insert(i, minimised(measured_[i].means));
+  for (std::size_t i = 0; i < archive.size(); ++i) {
+    for (std::size_t o = 0; o < m; ++o) {
+      const double end = origin[o] + ranges[o];
+      const double y = archive.objective(i, o);
+      origin[o] = std::min(origin[o], y);
+      ranges[o] = std::max(end, y) - origin[o];
+    }
+  }
+  const auto scaled = [&](std::vector<double> y) {
+    for (std::size_t o = 0; o < m; ++o) y[o] = (y[o] - origin[o]) / ranges[o];
+    return y;
+  };
+  HypervolumeGain volume(m, reference, mix64(seed_, gain_stream));
+  for (std::size_t i = 0; i < archive.size(); ++i) volume.add(scaled(archive.objectives(i)));
+  for (const auto& x : pending) volume.add(scaled(solver_->objectives(x)));
+
+  std::vector<std::vector<double>> asked(pending.begin(), pending.end()), chosen;
+  for (std::size_t i = 0; i < k; ++i, ++turn) {
+    std::vector<SolverPoint> candidates;
+    if (turn % 2 == 0 || paper_) {
+      candidates = front_;
+    } else {
+      Rng rng(seed_, draw_stream, static_cast<std::uint32_t>(turn));
+      std::vector<QuadraticSurrogate> drawn;
+      for (const QuadraticSurrogate& surrogate : surrogates_) drawn.push_back(surrogate.draw(rng));
+      std::vector<std::vector<double>> directions;
+      for (std::size_t d = 0; d < drawn_directions; ++d) {
+        std::vector<double> direction;
+        for (std::size_t o = 0; o < m; ++o) direction.push_back(-std::log1p(-rng.uniform()));
+        directions.push_back(std::move(direction));
+      }
+      std::vector<std::vector<double>> seeds;
+      for (const SolverPoint& p : front_) seeds.push_back(p.x);
+      candidates =
+          FrontSolver(std::move(drawn), signs_, domain_, seeds, [this](std::span<const double> x) {
+            return allowed(x);
+          }).front(directions);
+    }
+    const SolverPoint* best = nullptr;
+    double most = 0;
+    for (const SolverPoint& candidate : candidates) {
+      if (tried(candidate.x, asked)) continue;
+      const double gain = volume.gain(scaled(candidate.y));
+      if (!(gain > most)) continue;
+      most = gain;
+      best = &candidate;
+    }
+    std::vector<double> x = best != nullptr ? best->x : least_sure(asked, turn);
+    if (x.empty()) break;
+    volume.add(scaled(solver_->objectives(x)));
+    asked.push_back(x);
+    chosen.push_back(std::move(x));
+  }
+  return chosen;
+}
+
+std::vector<double> MapModel::least_sure(std::span<const std::vector<double>> pending,
+                                         std::uint64_t turn) const {
+  Rng rng(seed_, draw_stream + 10, static_cast<std::uint32_t>(turn));
+  std::vector<double> best;
+  double most = -1;
+  for (int draw = 0; draw < 500; ++draw) {
+    std::vector<double> x(space_.dimension());
+    if (space_.simplex()) {
+      x = space_.space().sample(rng);
+    } else {
+      for (std::size_t d = 0; d < x.size(); ++d)
+        x[d] = rng.uniform(domain_.low[d], domain_.high[d]);
+    }
+    if (tried(x, pending) || feasibility_.probability(x) < 0.5) continue;
+    double sum = 0;
+    for (std::size_t k = 0; k < surrogates_.size(); ++k) {
+      sum += surrogates_[k].predict(x).sd / ranges_[k];
+    }
+    // Pending points will have told by then.
+    double alone = infinity;
+    for (const auto& other : pending) {
+      alone = std::min(alone, distance(x, other, space_.simplex()));
+    }
+    sum *= std::min(1.0, 4 * alone);
+    if (sum <= most) continue;
+    most = sum;
+    best = x;
+  }
+  return best;
+}
+
+}  // namespace paretod

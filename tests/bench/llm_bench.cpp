@@ -1,0 +1,157 @@
+// llm_bench plain|client URL COUNT CONCURRENCY FOLDER
+//
+// COUNT completions of a llama.cpp-like server, CONCURRENCY at once: by a plain loop over libcurl's
+// multi interface that only keeps the bodies, or by the evaluator's caller, which makes the request
+// from a prompt, reads the reply, and has it in its ledger (in FOLDER) before it goes on.  Prints
+// wall time and the processor time of all threads as one line of JSON.
+
+#include <curl/curl.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "adapters/hash/sha256.hpp"
+#include "evaluators/llm/caller.hpp"
+
+namespace {
+
+using namespace paretod;
+using namespace paretod::llm;
+using nlohmann::json;
+
+std::string prompt_of(std::size_t i) {
+  std::string out;
+  for (int k = 0; k < 4; ++k, i /= 40) out += "w" + std::to_string(10 + i % 38) + " ";
+  return out + "->";
+}
+
+WireRequest request_of(const Dialect& dialect, std::size_t i) {
+  Prompt prompt;
+  prompt.text = prompt_of(i);
+  Sampling sampling;
+  sampling.max_tokens = 2;
+  Selection selection;
+  for (int id = 0; id < 7; ++id)
+    selection.weights.emplace_back(std::to_string(id), 0.1F * static_cast<float>(id));
+  return dialect.generate(prompt, sampling, selection, 0);
+}
+
+std::size_t keep(char* data, std::size_t size, std::size_t n, void* body) {
+  static_cast<std::string*>(body)->append(data, size * n);
+  return size * n;
+}
+
+/// Handles and bodies are used again and again, as such a loop would.
+void plain(const std::string& url, std::size_t count, std::size_t concurrency) {
+  const auto dialect = llama_cpp_dialect();
+  std::vector<std::string> bodies;  // made beforehand: the loop only sends
+  for (std::size_t i = 0; i < count; ++i) bodies.push_back(request_of(*dialect, i).body.dump());
+  struct Slot {
+    CURL* curl;
+    std::string reply;
+  };
+  CURLM* const multi = curl_multi_init();
+  curl_slist* const headers = curl_slist_append(nullptr, "Content-Type: application/json");
+  std::vector<Slot> slots(concurrency);
+  std::size_t next = 0;
+  std::size_t done = 0;
+  const auto start = [&](Slot& slot) {
+    slot.reply.clear();
+    curl_easy_setopt(slot.curl, CURLOPT_POSTFIELDS, bodies[next].c_str());
+    curl_easy_setopt(slot.curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(bodies[next].size()));
+    ++next;
+    curl_multi_add_handle(multi, slot.curl);
+  };
+  for (Slot& slot : slots) {
+    slot.curl = curl_easy_init();
+    curl_easy_setopt(slot.curl, CURLOPT_URL, (url + "/completion").c_str());
+    curl_easy_setopt(slot.curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(slot.curl, CURLOPT_WRITEFUNCTION, keep);
+    curl_easy_setopt(slot.curl, CURLOPT_WRITEDATA, &slot.reply);
+    curl_easy_setopt(slot.curl, CURLOPT_PRIVATE, &slot);
+    if (next < count) start(slot);
+  }
+  while (done < count) {
+    int running = 0;
+    curl_multi_perform(multi, &running);
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
+      long status = 0;
+      Slot* slot = nullptr;
+      curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status);
+      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &slot);
+      if (message->data.result != CURLE_OK || status != 200 || slot->reply.empty()) std::abort();
+      curl_multi_remove_handle(multi, slot->curl);
+      ++done;
+      if (next < count) start(*slot);
+    }
+    if (done < count) curl_multi_poll(multi, nullptr, 0, 1000, nullptr);
+  }
+  for (Slot& slot : slots) curl_easy_cleanup(slot.curl);
+  curl_multi_cleanup(multi);
+  curl_slist_free_all(headers);
+}
+
+void client(const std::string& url, std::size_t count, std::size_t concurrency,
+            const std::string& folder) {
+  const auto dialect = llama_cpp_dialect();
+  HttpMulti http({});
+  auto ledger = ResponseLedger::open(
+      folder, [&http](std::function<void()> action) { http.after(0, std::move(action)); });
+  if (!ledger) std::abort();
+  CallerOptions options;
+  options.url = url;
+  options.limits.concurrency = concurrency;
+  Caller caller(std::move(options), http, **ledger);
+  std::promise<void> finished;
+  std::size_t done = 0;
+  http.after(0, [&] {
+    for (std::size_t i = 0; i < count; ++i) {
+      Call call;
+      call.job = "bench";
+      call.request = request_of(*dialect, i);
+      call.key = sha256_hex(call.request.path + call.request.body.dump());
+      call.read = [&dialect](const json& reply) { return dialect->read_generation(reply); };
+      caller.call(std::move(call), [&](const CallResult& result) {
+        if (result.kind != CallResult::Kind::answered || result.from_ledger) std::abort();
+        if (++done == count) finished.set_value();
+      });
+    }
+  });
+  finished.get_future().wait();
+  ledger->reset();
+}
+
+double cpu_s() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 6) return 2;
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+  const std::size_t count = std::stoul(argv[3]);
+  const std::size_t concurrency = std::stoul(argv[4]);
+  const auto start = std::chrono::steady_clock::now();
+  const double cpu = cpu_s();
+  if (std::string(argv[1]) == "plain") {
+    plain(argv[2], count, concurrency);
+  } else {
+    client(argv[2], count, concurrency, argv[5]);
+  }
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+  std::printf("{\"wall_s\": %.6f, \"cpu_s\": %.6f}\n", wall.count(), cpu_s() - cpu);
+  return 0;
+}
