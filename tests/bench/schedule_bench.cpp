@@ -19,8 +19,8 @@
 int main(int argc, char** argv) {
   using namespace paretod;
   if (argc != 7) return 2;
-  auto scorer = ScheduleScorer::load(argv[1], {.weights = argv[2], .cache_bytes = 0},
-                                     simd_kernels());
+  auto scorer =
+      ScheduleScorer::load(argv[1], {.weights = argv[2], .cache_bytes = 0}, simd_kernels());
   if (!scorer) {
     std::fprintf(stderr, "%s\n", scorer.error().text().c_str());
     return 1;
@@ -47,15 +47,15 @@ int main(int argc, char** argv) {
   double wall = 0;
   double gemm = 0;
   for (std::size_t i = 0; i < repeats; ++i) {
-    sampled = std::max(
-        sampled, images / processor_seconds([&] { scorer->images(request, threads); }));
+    sampled =
+        std::max(sampled, images / processor_seconds([&] { scorer->images(request, threads); }));
     const auto start = std::chrono::steady_clock::now();
     evaluated = std::max(evaluated, images / processor_seconds([&] {
                                       scorer->score({&request, 1}, threads, never);
                                     }));
-    wall = std::max(wall, images / std::chrono::duration<double>(
-                                       std::chrono::steady_clock::now() - start)
-                                       .count());
+    wall = std::max(
+        wall,
+        images / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     gemm = std::max(gemm, measure_gemm_rate(simd_kernels(), 0.03));
   }
   const double flops = 2 * scorer->cost(request).multiply_adds;
