@@ -1,6 +1,7 @@
 #include "optimizers/registry.hpp"
 
 #include "optimizers/cmaes.hpp"
+#include "optimizers/evo_merging.hpp"
 #include "optimizers/lcsc.hpp"
 #include "optimizers/nsga2.hpp"
 #include "optimizers/nsga3.hpp"
@@ -12,8 +13,8 @@ namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
-      cmaes_optimizer(), lcsc_optimizer(),   nsga2_optimizer(), nsga3_optimizer(),
-      pagmo_optimizer(), random_optimizer(), sobol_optimizer(),
+      cmaes_optimizer(), evo_merging_optimizer(), lcsc_optimizer(),   nsga2_optimizer(),
+      nsga3_optimizer(), pagmo_optimizer(),       random_optimizer(), sobol_optimizer(),
   };
 }
 
