@@ -8,8 +8,8 @@
 // of processor: those with fused multiply-add agree with each other).
 //
 //   auto sources = MergeSources::open(paths, rule);
-//   auto engine = cpu_merge_engine(std::make_shared<const MergeSources>(std::move(*sources)), rule);
-//   auto output = MemoryOutput::...; engine->merge(candidates, output);
+//   auto engine = cpu_merge_engine(std::make_shared<const MergeSources>(std::move(*sources)),
+//   rule); auto output = MemoryOutput::...; engine->merge(candidates, output);
 
 #include <cstddef>
 #include <cstdint>

@@ -76,8 +76,8 @@ struct MergeTraits {
   bool uses_base = false;  ///< merges what the sources add to a base
   bool elects_sign = false;
   Sparsifier sparsifier = Sparsifier::none;
-  bool normalize = false;              ///< unless the recipe says otherwise
-  Rescale rescale = Rescale::none;     ///< likewise
+  bool normalize = false;           ///< unless the recipe says otherwise
+  Rescale rescale = Rescale::none;  ///< likewise
   bool in_mergekit = true;
 };
 MergeTraits traits_of(MergeMethod method);

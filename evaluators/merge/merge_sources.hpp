@@ -32,14 +32,17 @@ struct MergePaths {
 
 /// One tensor of the merged model and where it comes from.  The views belong to MergeSources.
 struct MergedTensor {
-  TensorLayout layout;    ///< of the output
-  std::size_t group = 0;  ///< rule.groups.size(): none of the named ones
-  bool copied = false;    ///< not a number to be merged: `original` as it is
+  TensorLayout layout;                   ///< of the output
+  std::size_t group = 0;                 ///< rule.groups.size(): none of the named ones
+  bool copied = false;                   ///< not a number to be merged: `original` as it is
   const TensorView* original = nullptr;  ///< the base's, else the first source's
   const TensorView* base = nullptr;      ///< null where there is no base
   std::vector<const TensorView*> sources;
   std::vector<const TensorView*> importance;  ///< empty unless fisher
 };
+
+/// Of all the models, for one merge of it.
+std::uint64_t bytes_read(const MergedTensor& tensor);
 
 class MergeSources {
  public:

@@ -1,0 +1,54 @@
+#pragma once
+// The two places that merged models go to: memory, and folders of safetensors files.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "adapters/safetensors/safetensors_writer.hpp"
+#include "evaluators/diffusion/aligned.hpp"
+#include "evaluators/merge/merge_engine.hpp"
+
+namespace paretod {
+
+/// One buffer per candidate, every tensor aligned to 64 bytes.  Reused from batch to batch.
+class MemoryOutput final : public MergeOutput {
+ public:
+  MemoryOutput(std::vector<TensorLayout> layouts, std::size_t candidates);
+
+  /// Bytes of one candidate's buffer.
+  static std::uint64_t size_of_one(std::span<const TensorLayout> layouts);
+
+  [[nodiscard]] std::byte* memory(std::size_t candidate, std::size_t tensor) override {
+    return buffers_[candidate].data() + offsets_[tensor];
+  }
+  /// Never called: everything has memory.
+  Result<void> write(std::size_t, std::size_t, std::uint64_t, std::span<const std::byte>) override;
+  /// Views of a candidate's tensors, valid as long as this object.
+  [[nodiscard]] std::span<const TensorView> tensors(std::size_t candidate) const {
+    return views_[candidate];
+  }
+
+ private:
+  std::vector<std::size_t> offsets_;
+  std::vector<AlignedVector<std::byte>> buffers_;
+  std::vector<std::vector<TensorView>> views_;
+};
+
+/// One writer per candidate, in the order of the tensors; the caller commits them.
+class FileOutput final : public MergeOutput {
+ public:
+  explicit FileOutput(std::span<SafetensorsWriter> writers) : writers_(writers) {}
+
+  [[nodiscard]] std::byte* memory(std::size_t, std::size_t) override { return nullptr; }
+  Result<void> write(std::size_t candidate, std::size_t tensor, std::uint64_t offset,
+                     std::span<const std::byte> bytes) override {
+    return writers_[candidate].write(tensor, offset, bytes);
+  }
+
+ private:
+  std::span<SafetensorsWriter> writers_;
+};
+
+}  // namespace paretod
