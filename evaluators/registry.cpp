@@ -2,6 +2,7 @@
 
 #include "evaluators/builtin/problems.hpp"
 #include "evaluators/diffusion/diffusion_evaluator.hpp"
+#include "evaluators/diffusion/schedule_evaluator.hpp"
 #include "evaluators/http/http_evaluator.hpp"
 #include "evaluators/library/library_evaluator.hpp"
 #include "evaluators/process/process_evaluator.hpp"
@@ -11,8 +12,8 @@ namespace paretod {
 
 std::vector<EvaluatorType> evaluator_types() {
   return {
-      diffusion_evaluator_type(), http_evaluator_type(),    library_evaluator_type(),
-      process_evaluator_type(),   workers_evaluator_type(),
+      diffusion_evaluator_type(), schedule_evaluator_type(), http_evaluator_type(),
+      library_evaluator_type(),   process_evaluator_type(),  workers_evaluator_type(),
   };
 }
 

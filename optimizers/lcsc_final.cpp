@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include "optimizers/measure.hpp"
+#include "optimizers/paired_report.hpp"
 
 namespace paretod {
 namespace {
@@ -103,18 +103,6 @@ const Finalist* best(const std::vector<Finalist>& list, bool only_ema) {
   return found;
 }
 
-std::optional<double> value_of(const Trial& trial, std::size_t quantity, const Objective& objective,
-                               const std::vector<std::string>& quantities) {
-  if (!trial.ok()) return std::nullopt;
-  if (quantity == 0) {
-    return objective.goal == Goal::maximize ? -trial.objectives[0] : trial.objectives[0];
-  }
-  for (const auto& [name, value] : trial.metrics) {
-    if (name == quantities[quantity]) return value;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 std::uint64_t LcscPlan::final_cost() const {
@@ -190,41 +178,10 @@ Report lcsc_finish(const SearchProblem& problem, const LcscParams& params, LcscP
   report.rows.push_back({"uniform", seeds.all[seeds.uniform].point, 0, {}, {}});
   report.rows.push_back({"last", seeds.all[seeds.last].point, 0, {}, {}});
 
-  const std::size_t rows = report.rows.size();
-  std::vector<Candidate> candidates;
-  for (std::uint64_t r = 0; r < plan.report_replicates; ++r) {
-    for (const ReportRow& row : report.rows) {
-      candidates.push_back(
-          {row.point,
-           static_cast<std::uint64_t>(params.report_fidelity > 0 ? params.report_fidelity
-                                                                 : params.fidelity),
-           report_replicate + r, "report:" + row.name});
-    }
-  }
-  const std::vector<Trial> trials = measure(evaluations, candidates);
-
-  report.quantities.push_back(problem.objectives[0].name);
-  const auto measured =
-      std::find_if(trials.begin(), trials.end(), [](const Trial& trial) { return trial.ok(); });
-  if (measured == trials.end()) return report;
-  for (const auto& [name, value] : measured->metrics) report.quantities.push_back(name);
-  for (std::size_t row = 0; row < rows; ++row) {
-    report.rows[row].trial = trials[row].number;
-    for (std::size_t q = 0; q < report.quantities.size(); ++q) {
-      std::vector<double> values, differences;
-      for (std::size_t first = 0; first < trials.size(); first += rows) {
-        const auto value_at = [&](std::size_t i) {
-          return value_of(trials[first + i], q, problem.objectives[0], report.quantities);
-        };
-        const std::optional<double> value = value_at(row);
-        const std::optional<double> reference = value_at(0);
-        if (value) values.push_back(*value);
-        if (value && reference) differences.push_back(*value - *reference);
-      }
-      report.rows[row].estimates.push_back(estimate(values));
-      report.rows[row].difference.push_back(estimate(differences));
-    }
-  }
+  const std::int64_t fidelity =
+      params.report_fidelity > 0 ? params.report_fidelity : params.fidelity;
+  measure_report(problem, static_cast<std::uint64_t>(fidelity), plan.report_replicates, report,
+                 evaluations);
   return report;
 }
 

@@ -15,10 +15,6 @@
 
 namespace paretod {
 
-/// Replicates 0, 1, ... belong to the search; these begin the other stages' own.
-constexpr std::uint64_t selection_replicate = 1'000'000;
-constexpr std::uint64_t report_replicate = 2'000'000;
-
 struct LcscPlan {
   std::size_t anchors = 0;       ///< seeds measured on all replicates of the search
   std::uint64_t replicates = 1;  ///< most replicates of one point during the search

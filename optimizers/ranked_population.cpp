@@ -9,6 +9,7 @@ bool RankedPopulation::dominates(const Member& a, const Member& b) const {
   if (a.violation != b.violation && (a.violation > 0 || b.violation > 0)) {
     return a.violation < b.violation;
   }
+  if (better_) return better_(a, b);
   bool better = false;
   for (std::size_t k = 0; k < a.objectives.size(); ++k) {
     const double gain = b.objectives[k] - a.objectives[k];

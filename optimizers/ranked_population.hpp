@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "optimizers/core/trial.hpp"
@@ -25,6 +27,9 @@ class RankedPopulation {
   /// `deviations`: how many standard errors a difference has to have in some objective before it
   /// counts; 0 compares the means as they are.
   explicit RankedPopulation(double deviations = 0) : deviations_(deviations) {}
+  /// Feasible members are compared by this instead: whether a is better than b.
+  using Better = std::function<bool(const Member& a, const Member& b)>;
+  explicit RankedPopulation(Better better) : better_(std::move(better)) {}
 
   [[nodiscard]] std::size_t size() const { return members_.size(); }
   [[nodiscard]] const Member& operator[](std::size_t i) const { return members_[i]; }
@@ -49,7 +54,8 @@ class RankedPopulation {
   void compare(std::size_t i);
   void rank_all();
 
-  const double deviations_;
+  const double deviations_ = 0;
+  const Better better_;
   std::vector<Member> members_;
   std::vector<std::vector<Word>> dominators_;  ///< bit j of row i: member j dominates member i
   std::vector<std::size_t> ranks_;

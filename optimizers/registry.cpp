@@ -1,5 +1,6 @@
 #include "optimizers/registry.hpp"
 
+#include "optimizers/autodiffusion.hpp"
 #include "optimizers/cmaes.hpp"
 #include "optimizers/lcsc.hpp"
 #include "optimizers/nsga2.hpp"
@@ -12,8 +13,8 @@ namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
-      cmaes_optimizer(), lcsc_optimizer(),   nsga2_optimizer(), nsga3_optimizer(),
-      pagmo_optimizer(), random_optimizer(), sobol_optimizer(),
+      autodiffusion_optimizer(), cmaes_optimizer(), lcsc_optimizer(),   nsga2_optimizer(),
+      nsga3_optimizer(),         pagmo_optimizer(), random_optimizer(), sobol_optimizer(),
   };
 }
 

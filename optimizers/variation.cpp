@@ -119,12 +119,21 @@ double Variation::perturb(std::size_t i, double x, Rng& rng) const {
 
 Point Variation::child(const Point& a, const Point& b, Rng& rng) const {
   Point child = a;
-  const auto& parameters = space_.parameters();
-  if (rng.bernoulli(rates_.crossover_probability)) {
-    for (std::size_t p = 0; p < parameters.size(); ++p) cross(p, a, b, child, rng);
-  }
-  for (std::size_t p = 0; p < parameters.size(); ++p) mutate(p, child, rng);
+  vary_others(space_.parameters().size(), a, b, child, rng);
   return space_.repair(std::move(child));
+}
+
+void Variation::vary_others(std::size_t kept, const Point& a, const Point& b, Point& child,
+                            Rng& rng) const {
+  const std::size_t parameters = space_.parameters().size();
+  if (rng.bernoulli(rates_.crossover_probability)) {
+    for (std::size_t p = 0; p < parameters; ++p) {
+      if (p != kept) cross(p, a, b, child, rng);
+    }
+  }
+  for (std::size_t p = 0; p < parameters; ++p) {
+    if (p != kept) mutate(p, child, rng);
+  }
 }
 
 void Variation::cross(std::size_t p, const Point& a, const Point& b, Point& child, Rng& rng) const {

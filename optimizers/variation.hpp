@@ -29,6 +29,8 @@ class Variation {
 
   /// A valid child.  Parents are valid; the same parents and numbers give the same child.
   [[nodiscard]] Point child(const Point& a, const Point& b, Rng& rng) const;
+  /// The same, but the parameter `kept` is left as it is in `child`, which gets the others.
+  void vary_others(std::size_t kept, const Point& a, const Point& b, Point& child, Rng& rng) const;
 
  private:
   struct Scale {

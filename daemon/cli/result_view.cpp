@@ -12,6 +12,7 @@ namespace paretod::cli {
 namespace {
 
 constexpr std::size_t longest_spelled_vector = 4;
+constexpr std::size_t longest_spelled_schedule = 10;
 constexpr std::size_t most_parameters = 8;
 constexpr std::size_t plot_width = 44;
 constexpr std::size_t plot_gap = 3;
@@ -26,7 +27,23 @@ std::string scalar_text(const Json& value) {
   return "?";
 }
 
+/// Steps of a schedule that carry something: "149 332(-2) 510/plms": at 332 two layers are dropped.
+std::string steps_text(const Json& steps) {
+  std::string text;
+  const std::size_t shown = std::min(steps.size(), longest_spelled_schedule);
+  for (std::size_t i = 0; i < shown; ++i) {
+    const Json& step = steps[i];
+    text += (i > 0 ? " " : "") + scalar_text(at(step, "at"));
+    if (step.contains("choice")) text += "/" + scalar_text(at(step, "choice"));
+    const Json& mask = at(step, "mask");
+    if (!mask.empty()) text += "(-" + std::to_string(mask.size()) + ")";
+  }
+  if (shown < steps.size()) text += " … " + std::to_string(steps.size()) + " in all";
+  return text;
+}
+
 std::string vector_text(const Json& values) {
+  if (!values.empty() && values[0].is_object()) return steps_text(values);
   const bool numbers = std::all_of(values.begin(), values.end(),
                                    [](const Json& value) { return value.is_number(); });
   if (!numbers || values.size() <= longest_spelled_vector) {

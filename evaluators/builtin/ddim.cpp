@@ -30,8 +30,8 @@ DdimProblem::DdimProblem(NoiseSchedule schedule) {
   }
 }
 
-double DdimProblem::distance(const std::vector<int>& steps) const {
-  constexpr int components = 32;
+double DdimProblem::distance(const std::vector<int>& steps,
+                             const std::vector<double>& factors) const {
   double total = 0;
   for (int k = 1; k <= components; ++k) {
     const double variance = 4.0 / (k * k);
@@ -43,7 +43,8 @@ double DdimProblem::distance(const std::vector<int>& steps) const {
               (a * variance + 1 - a);
       lower = a;
     }
-    const double difference = std::abs(gain) - std::sqrt(variance);
+    const double difference =
+        std::abs(gain) * std::sqrt(factors[static_cast<std::size_t>(k - 1)]) - std::sqrt(variance);
     total += difference * difference;
   }
   return total;

@@ -18,12 +18,18 @@ enum class NoiseSchedule {
 class DdimProblem {
  public:
   static constexpr int time_steps = 1000;
+  static constexpr int components = 32;
 
   explicit DdimProblem(NoiseSchedule schedule);
 
   /// Distance of the sampler that uses these steps: at least one, each in [0, 999], ascending and
   /// distinct.
-  [[nodiscard]] double distance(const std::vector<int>& steps) const;
+  [[nodiscard]] double distance(const std::vector<int>& steps) const {
+    return distance(steps, std::vector<double>(components, 1.0));
+  }
+  /// The same as some samples would show it: the variance of each component is off by a factor.
+  [[nodiscard]] double distance(const std::vector<int>& steps,
+                                const std::vector<double>& factors) const;
 
  private:
   std::vector<double> alpha_bar_;  ///< share of signal variance left at each time step

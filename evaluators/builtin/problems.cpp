@@ -140,8 +140,16 @@ Problems check_ddim_space(const SearchSpace& space) {
   const auto& parameters = space.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& p = parameters[i];
-    if (p.type != ParameterType::integer || p.low < 0 || p.high >= DdimProblem::time_steps) {
-      problems.push_back({parameter_at(i), "has to be an integer within [0, 999], a time step"});
+    const bool inside = p.low >= 0 && p.high < DdimProblem::time_steps;
+    if (parameters.size() == 1 && p.type == ParameterType::schedule) {
+      if (p.whole && inside && p.step_width() == 1) continue;
+      problems.push_back({parameter_at(i),
+                          "has to be a schedule of whole nodes within [0, 999], time steps, that "
+                          "carry neither choice nor mask"});
+    } else if (p.type != ParameterType::integer || !inside) {
+      problems.push_back({parameter_at(i),
+                          "has to be an integer within [0, 999], a time step (or the only "
+                          "parameter a schedule of them)"});
     }
   }
   return problems;
@@ -158,20 +166,25 @@ TestProblem ddim_problem() {
   problem.name = "ddim";
   problem.description = description<DdimParams>(
       "Time steps of a diffusion sampler on Gaussian data, where the distance has a closed form; "
-      "one integer per step, order and repetitions do not matter.",
+      "one integer per step, order and repetitions do not matter, or one schedule.",
       std::move(space), {{"distance"}}, {"steps"});
   problem.check_space = check_ddim_space;
   problem.prepare = [](const EvaluationContext& context) {
     const auto params = bind<DdimParams>(context);
     const auto ddim = std::make_shared<const DdimProblem>(
         params.schedule == "cosine" ? NoiseSchedule::cosine : NoiseSchedule::linear);
-    return TestInstance{
-        params.noise, params.delay_ms,
-        [ddim](const SearchSpace&, const Point& point, std::span<double> f, Metrics& metrics) {
-          const std::vector<int> steps = distinct_steps(point);
-          metrics.emplace_back("steps", static_cast<double>(steps.size()));
-          f[0] = ddim->distance(steps);
-        }};
+    return TestInstance{params.noise, params.delay_ms,
+                        [ddim](const SearchSpace& job_space, const Point& point,
+                               std::span<double> f, Metrics& metrics) {
+                          std::vector<double> nodes = point;
+                          if (job_space.parameters()[0].type == ParameterType::schedule) {
+                            const auto count = static_cast<std::ptrdiff_t>(point[0]);
+                            nodes.assign(point.begin() + 1, point.begin() + 1 + count);
+                          }
+                          const std::vector<int> steps = distinct_steps(nodes);
+                          metrics.emplace_back("steps", static_cast<double>(steps.size()));
+                          f[0] = ddim->distance(steps);
+                        }};
   };
   return problem;
 }

@@ -1,13 +1,12 @@
 #include "evaluators/diffusion/checkpoint_scorer.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <optional>
 #include <utility>
 
 #include "adapters/safetensors/safetensors.hpp"
-#include "adapters/safetensors/widen.hpp"
+#include "evaluators/diffusion/influence.hpp"
 #include "evaluators/diffusion/parallel.hpp"
+#include "evaluators/diffusion/reference_images.hpp"
 #include "evaluators/diffusion/tiles.hpp"
 
 namespace paretod {
@@ -17,38 +16,6 @@ namespace {
 constexpr std::size_t noise_cache_bytes = std::size_t{64} << 20;
 /// Features of the candidates that are worked on together.
 constexpr std::size_t batch_bytes = std::size_t{256} << 20;
-
-/// Moments of the features of real images "<set>.images" [n, pixels], U8 from 0 to 16.
-Result<Moments> reference_moments(const SafetensorsFile& file, const std::string& set,
-                                  const FeatureNetwork& network, std::size_t pixels,
-                                  const SimdKernels& kernels) {
-  const std::string name = set + ".images";
-  const TensorView* images = file.find(name);
-  if (images == nullptr || images->dtype != DType::u8 || images->shape.size() != 2 ||
-      images->shape[0] < 2 || images->shape[1] != pixels) {
-    return invalid(file.path() + ": a U8 tensor \"" + name + "\" of shape [at least 2, " +
-                   std::to_string(pixels) + "] is needed");
-  }
-  std::vector<float> values = to_floats(*images).value();
-  for (float& value : values) value = value / 8 - 1;
-
-  const std::size_t count = images->shape[0];
-  const std::size_t tiles = tiles_for(count);
-  const AlignedVector<float> inputs = to_tiles(values.data(), count, pixels);
-  AlignedVector<float> features(tiles * network.rows() * tile_lanes);
-  AlignedVector<float> scratch(network.scratch_size());
-  for (std::size_t tile = 0; tile < tiles; ++tile) {
-    network.compute(inputs.data() + tile * pixels * tile_lanes,
-                    std::min(tile_lanes, count - tile * tile_lanes),
-                    features.data() + tile * network.rows() * tile_lanes, scratch.data());
-  }
-  MomentSums sums{count, std::vector<double>(network.dimension()),
-                  std::vector<double>(network.rows() * network.rows()), network.rows()};
-  for (std::size_t row = 0; row < network.rows(); row += 4) {
-    sum_strip(kernels, features.data(), tiles, row, sums);
-  }
-  return moments_of(sums);
-}
 
 }  // namespace
 
@@ -98,14 +65,19 @@ Result<CheckpointScorer> CheckpointScorer::load(const std::string& model_path,
   if (!features) return features.error();
   const auto images = SafetensorsFile::open(model->reference);
   if (!images) return images.error();
-  const auto searched = reference_moments(*images, "a", *features, model->shape.pixels, kernels);
+  const auto searched = reference_features(*images, "a", *features, model->shape.pixels);
   if (!searched) return searched.error();
-  const auto heldout = reference_moments(*images, "b", *features, model->shape.pixels, kernels);
+  const auto heldout = reference_features(*images, "b", *features, model->shape.pixels);
   if (!heldout) return heldout.error();
+  const auto distance_to = [&](const ImageFeatures& real) {
+    return FrechetDistance(moments_of(kernels, real, features->dimension(), features->rows()));
+  };
+  FrechetDistance to_searched = distance_to(*searched);
+  FrechetDistance to_heldout = distance_to(*heldout);
 
   return CheckpointScorer(std::move(*model), std::move(columns), std::move(*checkpoints),
-                          std::move(*features), FrechetDistance(*searched),
-                          FrechetDistance(*heldout), options, kernels);
+                          std::move(*features), std::move(to_searched), std::move(to_heldout),
+                          options, kernels);
 }
 
 CheckpointScorer::CheckpointScorer(ModelDescription model, std::vector<CheckpointFile> columns,
@@ -241,9 +213,7 @@ std::vector<Score> CheckpointScorer::score_group(
     }
     const auto expansion = searched_.expand(moments[c]);
     scores[c].distance = expansion.distance;
-    const std::vector<float> curvature(expansion.curvature.begin(), expansion.curvature.end());
-    const std::vector<float> gradient(expansion.gradient.begin(), expansion.gradient.end());
-    expansions[c].assign(curvature.data(), gradient.data());
+    expansions[c] = influence_layer(expansion);
   });
   parallel_for(threads, tiles.size(), [&](std::size_t i, std::size_t worker) {
     const std::size_t c = tiles[i].first;
@@ -251,7 +221,9 @@ std::vector<Score> CheckpointScorer::score_group(
     influence_tile(*candidates_[c], moments[c], expansions[c], tiles[i].second, worker);
   });
   for (std::size_t c = 0; c < batch; ++c) {
-    if (candidates_[c]->finite) scores[c].standard_error = standard_error(*candidates_[c]);
+    if (candidates_[c]->finite) {
+      scores[c].standard_error = stratified_error(candidates_[c]->influence, shape_.classes);
+    }
   }
   return scores;
 }
@@ -278,44 +250,11 @@ void CheckpointScorer::influence_tile(Candidate& candidate, const Moments& momen
                                       const LinearLayer& expansion, std::size_t tile,
                                       std::size_t worker) {
   Scratch& scratch = *scratch_[worker];
-  const float* features = candidate.features.data() + tile * features_.rows() * tile_lanes;
-  for (std::size_t row = 0; row < features_.dimension(); ++row) {
-    const auto mean = static_cast<float>(moments.mean[row]);
-    for (std::size_t lane = 0; lane < tile_lanes; ++lane) {
-      const std::size_t at = row * tile_lanes + lane;
-      scratch.centred[at] = features[at] - mean;
-    }
-  }
-  kernels_->linear(expansion.packed(), scratch.centred.data(), Epilogue::store,
-                   scratch.change.data());
-  float influence[tile_lanes] = {};
-  for (std::size_t row = 0; row < features_.dimension(); ++row) {
-    for (std::size_t lane = 0; lane < tile_lanes; ++lane) {
-      const std::size_t at = row * tile_lanes + lane;
-      influence[lane] += scratch.centred[at] * scratch.change[at];
-    }
-  }
   const std::size_t first = tile * tile_lanes;
-  std::copy(influence, influence + std::min(tile_lanes, candidate.samples - first),
-            candidate.influence.begin() + static_cast<std::ptrdiff_t>(first));
-}
-
-double CheckpointScorer::standard_error(const Candidate& candidate) const {
-  // Labels are dealt out, not drawn: only the spread within each label is noise.
-  const std::size_t strata = std::min(shape_.classes, candidate.samples / 2);
-  std::vector<double> sum(strata), squares(strata), count(strata);
-  for (std::size_t i = 0; i < candidate.samples; ++i) {
-    const double x = candidate.influence[i];
-    sum[i % strata] += x;
-    squares[i % strata] += x * x;
-    count[i % strata] += 1;
-  }
-  double variance = 0;
-  for (std::size_t s = 0; s < strata; ++s) {
-    const double within = (squares[s] - sum[s] * sum[s] / count[s]) / (count[s] - 1);
-    variance += count[s] * std::max(within, 0.0);
-  }
-  return std::sqrt(variance) / static_cast<double>(candidate.samples);
+  influence_of_tile(*kernels_, expansion, moments,
+                    candidate.features.data() + tile * features_.rows() * tile_lanes,
+                    candidate.samples - first, candidate.influence.data() + first,
+                    scratch.centred.data(), scratch.change.data());
 }
 
 }  // namespace paretod

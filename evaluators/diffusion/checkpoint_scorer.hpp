@@ -110,7 +110,6 @@ class CheckpointScorer {
   void sample_tile(Candidate& candidate, std::size_t tile, std::size_t worker);
   void influence_tile(Candidate& candidate, const Moments& moments, const LinearLayer& expansion,
                       std::size_t tile, std::size_t worker);
-  [[nodiscard]] double standard_error(const Candidate& candidate) const;
 
   DenoiserShape shape_;
   std::vector<CheckpointFile> columns_;

@@ -16,13 +16,13 @@ std::vector<double> apply(const float* weights, const float* bias, std::size_t o
   return sums;
 }
 
-std::vector<double> time_embedding(std::size_t time, std::size_t width) {
+std::vector<double> time_embedding(double time, std::size_t width) {
   const std::size_t half = width / 2;
   std::vector<double> embedding(width);
   for (std::size_t i = 0; i < half; ++i) {
     const double frequency = std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half));
-    embedding[i] = std::sin(static_cast<double>(time) * frequency);
-    embedding[half + i] = std::cos(static_cast<double>(time) * frequency);
+    embedding[i] = std::sin(time * frequency);
+    embedding[half + i] = std::cos(time * frequency);
   }
   return embedding;
 }
@@ -70,6 +70,16 @@ Denoiser::Denoiser(const DenoiserShape& shape, const SimdKernels& kernels)
       output_(shape.pixels, shape.width) {}
 
 void Denoiser::assign(const float* parameters, std::span<const DdimStep> steps) {
+  assign(parameters);
+  steps_.assign(steps.begin(), steps.end());
+  conditions_.clear();
+  for (const DdimStep& step : steps_) {
+    const std::vector<float> at_step = conditions(static_cast<double>(step.time));
+    conditions_.insert(conditions_.end(), at_step.begin(), at_step.end());
+  }
+}
+
+void Denoiser::assign(const float* parameters) {
   const std::size_t width = shape_.width;
   const float* at = parameters;
   const auto take = [&at](std::size_t count) {
@@ -88,14 +98,9 @@ void Denoiser::assign(const float* parameters, std::span<const DdimStep> steps) 
     norm.shift.assign(shift, shift + width);
   };
 
-  const float* first_weights = take(width * width);
-  const float* first_bias = take(width);
-  const float* second_weights = take(width * width);
-  const float* second_bias = take(width);
-  const float* class_rows = take(shape_.classes * width);
-  steps_.assign(steps.begin(), steps.end());
-  compute_conditions(first_weights, first_bias, second_weights, second_bias, class_rows);
-
+  const std::size_t embedding = 2 * width * (width + 1) + shape_.classes * width;
+  const float* from = take(embedding);
+  embedding_.assign(from, from + embedding);
   take_layer(input_);
   for (std::size_t b = 0; b < shape_.blocks; ++b) {
     take_norm(norms_[b]);
@@ -106,21 +111,20 @@ void Denoiser::assign(const float* parameters, std::span<const DdimStep> steps) 
   take_layer(output_);
 }
 
-void Denoiser::compute_conditions(const float* first_weights, const float* first_bias,
-                                  const float* second_weights, const float* second_bias,
-                                  const float* class_rows) {
+std::vector<float> Denoiser::conditions(double time) const {
   const std::size_t width = shape_.width;
-  conditions_.resize(steps_.size() * shape_.classes * width);
-  float* out = conditions_.data();
-  for (const DdimStep& step : steps_) {
-    std::vector<double> hidden =
-        apply(first_weights, first_bias, width, time_embedding(step.time, width));
-    for (double& z : hidden) z /= 1 + std::exp(-z);
-    const std::vector<double> time = apply(second_weights, second_bias, width, hidden);
-    for (std::size_t i = 0; i < shape_.classes * width; ++i) {
-      *out++ = static_cast<float>(time[i % width] + class_rows[i]);
-    }
+  const float* first = embedding_.data();
+  const float* second = first + width * (width + 1);
+  const float* class_rows = second + width * (width + 1);
+  std::vector<double> hidden =
+      apply(first, first + width * width, width, time_embedding(time, width));
+  for (double& z : hidden) z /= 1 + std::exp(-z);
+  const std::vector<double> embedded = apply(second, second + width * width, width, hidden);
+  std::vector<float> out(shape_.classes * width);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = static_cast<float>(embedded[i % width] + class_rows[i]);
   }
+  return out;
 }
 
 Denoiser::Scratch::Scratch(const DenoiserShape& shape)
@@ -132,8 +136,13 @@ Denoiser::Scratch::Scratch(const DenoiserShape& shape)
 
 void Denoiser::predict(std::size_t step, const float* x, const std::size_t* labels, float* v,
                        Scratch& scratch) const {
+  predict(conditions_.data() + step * shape_.classes * shape_.width, {}, x, labels, v, scratch);
+}
+
+void Denoiser::predict(const float* conditions, std::span<const std::uint8_t> dropped,
+                       const float* x, const std::size_t* labels, float* v,
+                       Scratch& scratch) const {
   const std::size_t width = shape_.width;
-  const float* conditions = conditions_.data() + step * shape_.classes * width;
   for (std::size_t lane = 0; lane < tile_lanes; ++lane) {
     const float* row = conditions + labels[lane] * width;
     for (std::size_t i = 0; i < width; ++i) scratch.condition[i * tile_lanes + lane] = row[i];
@@ -144,6 +153,7 @@ void Denoiser::predict(std::size_t step, const float* x, const std::size_t* labe
   float* hidden = scratch.hidden.data();
   kernels_->linear(input_.packed(), x, Epilogue::store, state);
   for (std::size_t b = 0; b < shape_.blocks; ++b) {
+    if (!dropped.empty() && dropped[b] != 0) continue;
     kernels_->normalize(state, width, norms_[b].scale.data(), norms_[b].shift.data(),
                         scratch.condition.data(), normal);
     kernels_->linear(widen_[b].packed(), normal, Epilogue::silu, hidden);
@@ -165,8 +175,12 @@ bool Denoiser::sample(float* x, const std::size_t* labels, Scratch& scratch) con
 }
 
 double Denoiser::flops(const DenoiserShape& shape) {
-  const double multiply_adds = static_cast<double>(2 * shape.width * shape.pixels +
-                                                   4 * shape.width * shape.width * shape.blocks);
+  return flops(shape, shape.blocks);
+}
+
+double Denoiser::flops(const DenoiserShape& shape, std::size_t blocks) {
+  const double multiply_adds =
+      static_cast<double>(2 * shape.width * shape.pixels + 4 * shape.width * shape.width * blocks);
   return 2 * multiply_adds;
 }
 

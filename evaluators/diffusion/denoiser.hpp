@@ -6,6 +6,8 @@
 //   each block: u = LN(h) + c;  h += P2 silu(P1 u + q1) + q2      (width -> 2 width -> width)
 //   v = W_out LN(h) + b_out
 //
+// A dropped block leaves h as it is.
+//
 // float32 throughout, on tiles of samples (simd.hpp).  assign() writes; the const functions may be
 // called from many threads, each with its own Scratch.
 
@@ -42,8 +44,13 @@ class Denoiser {
  public:
   Denoiser(const DenoiserShape& shape, const SimdKernels& kernels);
 
-  /// Takes the weights (in layout order) and the steps it will be asked for.
+  /// Takes the weights, in layout order.
+  void assign(const float* parameters);
+  /// The same, and the steps that predict(step, ...) and sample() will be asked for.
   void assign(const float* parameters, std::span<const DdimStep> steps);
+
+  /// c of every class at a time between 0 and timesteps - 1, whole or not: [classes][width].
+  [[nodiscard]] std::vector<float> conditions(double time) const;
 
   /// Working memory of one thread.
   class Scratch {
@@ -55,8 +62,11 @@ class Denoiser {
     AlignedVector<float> state, normal, hidden, condition, velocity;
   };
 
-  /// v of one tile at one step: x and v are [pixels][tile_lanes], v padded to padded_rows(pixels);
-  /// labels [tile_lanes].
+  /// v of one tile under the conditions() of a time: x and v are [pixels][tile_lanes], v padded to
+  /// padded_rows(pixels); labels [tile_lanes]; dropped is empty or one flag per block.
+  void predict(const float* conditions, std::span<const std::uint8_t> dropped, const float* x,
+               const std::size_t* labels, float* v, Scratch& scratch) const;
+  /// The same at one of the assigned steps, with all blocks.
   void predict(std::size_t step, const float* x, const std::size_t* labels, float* v,
                Scratch& scratch) const;
   /// Runs all steps on one tile in place, from noise to images [pixels][tile_lanes]; false when any
@@ -65,18 +75,18 @@ class Denoiser {
 
   /// Floating-point operations (two per multiply-add) of one sample at one step.
   static double flops(const DenoiserShape& shape);
+  /// The same with `blocks` of its blocks.
+  static double flops(const DenoiserShape& shape, std::size_t blocks);
 
  private:
   struct Normalization {
     std::vector<float> scale, shift;
   };
-  void compute_conditions(const float* first_weights, const float* first_bias,
-                          const float* second_weights, const float* second_bias,
-                          const float* class_rows);
 
   DenoiserShape shape_;
   const SimdKernels* kernels_;
   std::vector<DdimStep> steps_;
+  std::vector<float> embedding_;   // t1.w to cls, as in the layout
   std::vector<float> conditions_;  // [steps][classes][width]: c above
   LinearLayer input_;
   std::vector<Normalization> norms_;  // one per block, then the output's

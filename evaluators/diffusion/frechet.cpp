@@ -24,6 +24,12 @@ VectorMap column(const std::vector<double>& values) {
 
 }  // namespace
 
+void merge(const MomentSums& more, MomentSums& sums) {
+  sums.count += more.count;
+  for (std::size_t i = 0; i < sums.sum.size(); ++i) sums.sum[i] += more.sum[i];
+  for (std::size_t i = 0; i < sums.products.size(); ++i) sums.products[i] += more.products[i];
+}
+
 Moments moments_of(const MomentSums& sums) {
   const std::size_t d = sums.sum.size();
   const auto n = static_cast<double>(sums.count);
@@ -95,6 +101,32 @@ FrechetDistance::Expansion FrechetDistance::expand(const Moments& sample) const 
   const Matrix half = root * solver.eigenvectors() * weights.asDiagonal();
   const Matrix curvature = Matrix::Identity(half.rows(), half.rows()) - half * half.transpose();
   expansion.curvature.assign(curvature.data(), curvature.data() + curvature.size());
+  return expansion;
+}
+
+FrechetDistance::SampleExpansion FrechetDistance::expand(std::span<const double> samples) const {
+  using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const auto d = static_cast<Eigen::Index>(dimension_);
+  const auto n = static_cast<Eigen::Index>(samples.size()) / d;
+  const auto freedom = static_cast<double>(n - 1);
+  const Eigen::Map<const RowMajor> features(samples.data(), n, d);
+  const Eigen::RowVectorXd mean = features.colwise().mean();
+  const RowMajor centred = features.rowwise() - mean;
+  const Eigen::VectorXd norms = centred.rowwise().squaredNorm();
+  const Eigen::VectorXd shift = mean.transpose() - column(mean_);
+
+  const RowMajor projected = centred * square(root_, dimension_) / std::sqrt(freedom);
+  const Matrix gram = projected * projected.transpose();
+  const Eigen::SelfAdjointEigenSolver<Matrix> solver(gram);
+  const Eigen::VectorXd roots = solver.eigenvalues().cwiseMax(0).cwiseSqrt();
+
+  SampleExpansion expansion;
+  expansion.distance = shift.squaredNorm() + trace_ + norms.sum() / freedom - 2 * roots.sum();
+  // (x_i - m)' curvature (x_i - m) with the curvature of Expansion, in terms of the eigenvectors u
+  // of A S1 A': |x_i - m|^2 - (n - 1) sum over k of sqrt(eigenvalue_k) u_k(i)^2.
+  const Eigen::VectorXd influence =
+      norms - freedom * solver.eigenvectors().cwiseAbs2() * roots + 2 * centred * shift;
+  expansion.influence.assign(influence.data(), influence.data() + influence.size());
   return expansion;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "evaluators/diffusion/simd.hpp"
@@ -27,6 +28,9 @@ struct MomentSums {
   std::vector<double> products;  // [stride][stride], upper triangle; stride >= d
   std::size_t stride = 0;
 };
+
+/// Sums of the same features over other samples.
+void merge(const MomentSums& more, MomentSums& sums);
 
 /// Requires count >= 2.
 Moments moments_of(const MomentSums& sums);
@@ -53,6 +57,15 @@ class FrechetDistance {
     std::vector<double> curvature;  // [d][d], symmetric
   };
   [[nodiscard]] Expansion expand(const Moments& sample) const;
+
+  /// The same distance straight from samples [n][d], n >= 2, by an n x n symmetric problem: what
+  /// fewer samples than features are cheaper by, since with A their centred features over
+  /// sqrt(n - 1), tr (S1 S2)^1/2 is the sum of the roots of the eigenvalues of A S1 A'.
+  struct SampleExpansion {
+    double distance;
+    std::vector<double> influence;  // [n]: what Expansion says of each, times count
+  };
+  [[nodiscard]] SampleExpansion expand(std::span<const double> samples) const;
 
  private:
   std::size_t dimension_;

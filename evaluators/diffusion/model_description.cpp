@@ -110,6 +110,10 @@ Result<ModelDescription> read_model_description(const std::string& path) {
     if (model.shape.width % 2 != 0) reader.refuse("width", "must be even");
     model.shape.blocks = require_extent(reader, "blocks", 0);
     model.shape.classes = require_extent(reader, "classes", 1);
+    model.null_class = reader.count("null_class");
+    if (model.null_class && (*model.null_class >= model.shape.classes || model.shape.classes < 2)) {
+      reader.refuse("null_class", "must be one of two or more classes, counted from 0");
+    }
     model.shape.pixels = require_extent(reader, "pixels", 1);
     model.timesteps = require_extent(reader, "timesteps", 1);
     reader.require("checkpoints");

@@ -7,6 +7,8 @@
 //    "ema": [{"file": "ema-0.98.safetensors", "decay": 0.98, "iteration": 8000}, ...],
 //    "features": "features.safetensors", "reference": "reference.safetensors",
 //    "feature_pixel_weight": 0.4}
+//
+// Optional: "null_class", the class that stands for none, of a model trained for guidance.
 
 #include <cstddef>
 #include <optional>
@@ -28,6 +30,7 @@ struct CheckpointFile {
 struct ModelDescription {
   DenoiserShape shape;
   std::size_t timesteps = 1000;
+  std::optional<std::size_t> null_class;    ///< never asked for as a label
   std::vector<CheckpointFile> checkpoints;  ///< by increasing iteration
   std::vector<CheckpointFile> ema;
   std::string features;   ///< path

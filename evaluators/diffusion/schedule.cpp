@@ -22,6 +22,14 @@ std::vector<double> cosine_alpha_bar(std::size_t timesteps) {
   return alpha_bar;
 }
 
+double alpha_bar_at(const std::vector<double>& alpha_bar, double time) {
+  const double below = std::floor(time);
+  const auto index = static_cast<std::size_t>(below);
+  if (time == below) return alpha_bar[index];
+  return std::exp(
+      std::lerp(std::log(alpha_bar[index]), std::log(alpha_bar[index + 1]), time - below));
+}
+
 std::vector<std::size_t> uniform_times(std::size_t timesteps, std::size_t count) {
   std::vector<std::size_t> times(count);
   for (std::size_t i = 0; i < count; ++i) {

@@ -13,6 +13,11 @@ namespace paretod {
 /// The cosine schedule of Nichol and Dhariwal (2021), section 3.2, with beta capped at 0.999.
 std::vector<double> cosine_alpha_bar(std::size_t timesteps);
 
+/// alpha_bar at a time between 0 and alpha_bar.size() - 1 that need not be whole: linear in its
+/// logarithm between neighbours, as DPM-Solver reads a discrete schedule (Lu et al. 2022,
+/// appendix C).
+double alpha_bar_at(const std::vector<double>& alpha_bar, double time);
+
 /// `count` evenly spaced times, the last one included: round((i+1) timesteps / count) - 1, halves
 /// to even.  Requires 1 <= count <= timesteps.
 std::vector<std::size_t> uniform_times(std::size_t timesteps, std::size_t count);

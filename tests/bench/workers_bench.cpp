@@ -138,11 +138,11 @@ void print(Shared& shared, std::size_t workers) {
   std::sort(shared.gaps_ms.begin(), shared.gaps_ms.end());
   const auto gap = [&](std::size_t percent) -> json {
     if (shared.gaps_ms.empty()) return nullptr;
-    return shared.gaps_ms[std::min(shared.gaps_ms.size() - 1, shared.gaps_ms.size() * percent / 100)];
+    return shared
+        .gaps_ms[std::min(shared.gaps_ms.size() - 1, shared.gaps_ms.size() * percent / 100)];
   };
   const double wall = Seconds(shared.last_result - shared.first_lease.value()).count();
-  const double evaluated =
-      static_cast<double>(shared.results) * Seconds(shared.evaluation).count();
+  const double evaluated = static_cast<double>(shared.results) * Seconds(shared.evaluation).count();
   std::printf("%s\n", json{{"results", shared.results},
                            {"wall_s", wall},
                            {"busy", evaluated / (static_cast<double>(workers) * wall)},
@@ -155,7 +155,8 @@ void print(Shared& shared, std::size_t workers) {
 
 int run(int argc, char** argv) {
   if (argc != 7) {
-    std::fprintf(stderr, "usage: workers_bench HOST PORT JOB TRIALS WORKERS SECONDS (numeric HOST)\n");
+    std::fprintf(stderr,
+                 "usage: workers_bench HOST PORT JOB TRIALS WORKERS SECONDS (numeric HOST)\n");
     return 2;
   }
   Shared shared;

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "evaluators/declared.hpp"
+#include "evaluators/diffusion/schedule_evaluator.hpp"
 #include "evaluators/process/process_evaluator.hpp"
 #include "evaluators/registry.hpp"
 #include "optimizers/core/rng.hpp"
@@ -46,12 +47,26 @@ Factory process(std::vector<std::string> argv, std::int64_t processes) {
   };
 }
 
+std::unique_ptr<Evaluator> digits_schedule() {
+  ScheduleConfig config;
+  config.model = "config/examples/data/digits/model.json";
+  config.most_steps = 3;
+  config.samples = 60;
+  config.droppable = {"all"};
+  config.cost = "blocks";
+  auto made = ScheduleEvaluator::create(config, {.base_directory = PARETOD_SOURCE_DIR});
+  if (made) return std::move(*made);
+  ADD_FAILURE() << made.error().text();
+  return nullptr;
+}
+
 std::map<std::string, Factory> subjects() {
   std::map<std::string, Factory> all;
   for (const auto& [name, evaluator] : builtin_evaluators({.base_directory = {}, .threads = 1})) {
     // Workers and people evaluate those; tests/unit/lease_desk_test.cpp.
     if (!evaluator->describe().leased) all[name] = builtin(name);
   }
+  all["diffusion-schedule"] = digits_schedule;
   all["process-python"] = process({"python3", "config/examples/evaluators/sphere.py"}, 2);
 #ifdef PARETOD_TRIVIAL_EVALUATOR
   all["process-cpp"] = process({PARETOD_TRIVIAL_EVALUATOR}, 3);

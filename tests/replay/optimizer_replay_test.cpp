@@ -112,7 +112,36 @@ std::vector<Case> cases() {
   const ParamValues twelve{{"population", std::int64_t{12}}};
   const ParamValues colony{{"population", std::int64_t{12}}, {"ker", std::int64_t{8}}};
   const ParamValues endless{{"population", std::int64_t{12}}, {"ftol", 0.0}, {"xtol", 0.0}};
+  Parameter schedule = parameter("schedule", ParameterType::schedule, 0, 99);
+  schedule.whole = true;
+  schedule.least = 2;
+  schedule.most = 5;
+  schedule.choices = {"ddim", "dpm"};
+  schedule.mask = {"down", "mid", "up"};
+  Parameter nodes = parameter("nodes", ParameterType::schedule, 0.001, 1);
+  nodes.least = nodes.most = 4;
   return {
+      {"autodiffusion",
+       optimizer_named("autodiffusion"),
+       {{"rungs", std::vector<double>{100, 400}}, {"layer_costs", std::vector<double>{1, 2, 1.5}}},
+       problem({kind, schedule, rate}, 2, 160),
+       outcome(2)},
+      {"autodiffusion_one_cost",
+       optimizer_named("autodiffusion"),
+       {{"elite_replicates", std::int64_t{4}}},
+       problem({nodes}, 1, 100),
+       outcome(1)},
+      {"autodiffusion_paper",
+       optimizer_named("autodiffusion"),
+       {{"mode", std::string("paper")},
+        {"population", std::int64_t{20}},
+        {"mutants", std::int64_t{10}},
+        {"crossovers", std::int64_t{5}},
+        {"max_prune", 0.7},
+        {"max_cost", 9.0},
+        {"rounds", std::int64_t{0}}},
+       problem({schedule, rate}, 1, 160),
+       outcome(1)},
       {"cmaes", optimizer_named("cmaes"), {}, problem({count, rate, x}, 1, 90), outcome(1)},
       {"lcsc",
        optimizer_named("lcsc"),

@@ -19,8 +19,18 @@ class DirectEvaluations final : public Evaluations {
   /// Minimised objectives of a point.
   using Function = std::function<std::vector<double>(const Point&)>;
 
+  /// The same of a candidate, with its fidelity and replicate.
+  struct OfCandidate {
+    std::function<std::vector<double>(const Candidate&)> function;
+  };
+
+  DirectEvaluations(OfCandidate function, std::uint64_t budget, std::size_t parallelism)
+      : function_(std::move(function.function)), budget_(budget), parallelism_(parallelism) {}
   DirectEvaluations(Function function, std::uint64_t budget, std::size_t parallelism)
-      : function_(std::move(function)), budget_(budget), parallelism_(parallelism) {}
+      : DirectEvaluations(OfCandidate{[of_point = std::move(function)](const Candidate& candidate) {
+                            return of_point(candidate.point);
+                          }},
+                          budget, parallelism) {}
 
   TrialNumber submit(const Candidate& candidate) override {
     if (remaining() == 0) throw BudgetSpent{};
@@ -32,7 +42,7 @@ class DirectEvaluations final : public Evaluations {
     trial.number = waiting_.front().first;
     trial.candidate = std::move(waiting_.front().second);
     waiting_.pop_front();
-    trial.objectives = function_(trial.candidate.point);
+    trial.objectives = function_(trial.candidate);
     trial.standard_errors.assign(trial.objectives.size(), -1);
     return trial;
   }
@@ -41,7 +51,7 @@ class DirectEvaluations final : public Evaluations {
   [[nodiscard]] std::size_t parallelism() const override { return parallelism_; }
 
  private:
-  const Function function_;
+  const std::function<std::vector<double>(const Candidate&)> function_;
   const std::uint64_t budget_;
   const std::size_t parallelism_;
   std::uint64_t submitted_ = 0;

@@ -167,7 +167,16 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
   const std::string common = R"("seed":7,"parallelism":)" + std::to_string(parallelism);
   const std::string toy =
       R"("evaluator":"lcsc-toy","space":[{"name":"alpha","type":"affine","size":6}],)";
+  const std::string ddim =
+      R"("evaluator":"ddim","space":[{"name":"schedule","type":"schedule","low":0,"high":999,)"
+      R"("whole":true,"least":2,"most":5}],)";
   return {
+      {"autodiffusion",
+       R"({"optimizer":"autodiffusion",)" + ddim + R"("budget":{"trials":48},)" + common + "}"},
+      {"autodiffusion",
+       R"({"optimizer":{"name":"autodiffusion","params":{"mode":"paper","population":12,)"
+       R"("mutants":6,"crossovers":3,"rounds":3}},)" +
+           ddim + R"("budget":{"trials":60},)" + common + "}"},
       {"random",
        R"({"optimizer":"random","evaluator":"zdt1","budget":{"trials":24},)" + common + "}"},
       {"pagmo", R"({"optimizer":{"name":"pagmo","params":{"population":8}},"evaluator":"zdt1",)"

@@ -49,6 +49,16 @@ TEST(CliCandidate, EveryKindOfValue) {
   EXPECT_EQ(candidate_text(nullptr), "");
 }
 
+TEST(CliCandidate, StepsOfASchedule) {
+  EXPECT_EQ(candidate_text(Json::parse(R"({"schedule":[{"at":149,"mask":[]},
+                    {"at":332,"mask":["a","b"]},{"at":510,"choice":"plms","mask":["a"]}]})")),
+            "149 332(-2) 510/plms(-1)");
+  Json steps = Json::array();
+  for (int i = 0; i < 12; ++i) steps.push_back({{"at", i}, {"choice", "ddim"}});
+  EXPECT_EQ(candidate_text({{"schedule", steps}}),
+            "0/ddim 1/ddim 2/ddim 3/ddim 4/ddim 5/ddim 6/ddim 7/ddim 8/ddim 9/ddim … 12 in all");
+}
+
 TEST(CliCandidate, ManyParametersInTheirNaturalOrder) {
   Json candidate = Json::object();
   for (const char* name : {"x0", "x1", "x10", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9"}) {

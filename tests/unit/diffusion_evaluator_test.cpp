@@ -3,17 +3,13 @@
 #include "evaluators/diffusion/diffusion_evaluator.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cmath>
 #include <condition_variable>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <limits>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -21,102 +17,27 @@
 #include <vector>
 
 #include "optimizers/core/rng.hpp"
+#include "tests/support/tiny_diffusion.hpp"
 
 namespace paretod {
 namespace {
 
-struct StoredTensor {
-  std::string dtype;
-  std::vector<std::uint64_t> shape;
-  std::string bytes;
-};
-using StoredTensors = std::map<std::string, StoredTensor>;
-
-template <class T>
-std::string bytes_of(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-void write_safetensors(const std::filesystem::path& path, const StoredTensors& tensors) {
-  nlohmann::json header = nlohmann::json::object();
-  std::string data;
-  for (const auto& [name, tensor] : tensors) {
-    header[name] = {{"dtype", tensor.dtype},
-                    {"shape", tensor.shape},
-                    {"data_offsets", {data.size(), data.size() + tensor.bytes.size()}}};
-    data += tensor.bytes;
-  }
-  const std::string text = header.dump();
-  std::string length;
-  for (int i = 0; i < 8; ++i) length += static_cast<char>(text.size() >> (8 * i) & 0xFF);
-  std::ofstream(path, std::ios::binary) << length << text << data;
-}
-
-StoredTensor float_tensor(const std::vector<std::uint64_t>& shape, Rng& rng, double scale) {
-  std::size_t count = 1;
-  for (const std::uint64_t extent : shape) count *= extent;
-  std::vector<float> values(count);
-  for (float& value : values) value = static_cast<float>(scale * rng.normal());
-  return {"F32", shape, bytes_of(values)};
-}
+using test::bytes_of;
+using test::float_tensor;
+using test::StoredTensors;
+using test::write_safetensors;
 
 class DiffusionEvaluatorTest : public testing::Test {
  protected:
-  DiffusionEvaluatorTest()
-      : directory_(std::filesystem::temp_directory_path() /
-                   ("paretod-diffusion-" + std::to_string(::getpid()))) {
-    std::filesystem::remove_all(directory_);
-    std::filesystem::create_directories(directory_);
-    model_ = {{"architecture", "residual-mlp"},
-              {"width", 6},
-              {"blocks", 2},
-              {"classes", 3},
-              {"pixels", 5},
-              {"prediction", "v"},
-              {"schedule", "cosine"},
-              {"timesteps", 100},
-              {"checkpoints",
-               {{{"file", "step-1.safetensors"}, {"iteration", 1}},
-                {{"file", "step-2.safetensors"}, {"iteration", 2}},
-                {{"file", "step-3.safetensors"}, {"iteration", 3}}}},
-              {"ema", {{{"file", "ema-0.9.safetensors"}, {"decay", 0.9}, {"iteration", 3}}}},
-              {"features", "features.safetensors"},
-              {"reference", "reference.safetensors"},
-              {"feature_pixel_weight", 0.5}};
-    std::uint64_t seed = 0;
-    for (const char* name : {"step-1", "step-2", "step-3", "ema-0.9"}) {
-      write_checkpoint(name, checkpoint(++seed));
-    }
-    Rng rng(10);
-    write_safetensors(directory_ / "features.safetensors",
-                      {{"f1.w", float_tensor({7, 5}, rng, 0.5)},
-                       {"f1.b", float_tensor({7}, rng, 0.5)},
-                       {"f2.w", float_tensor({3, 7}, rng, 0.5)},
-                       {"f2.b", float_tensor({3}, rng, 0.5)}});
-    StoredTensors images;
-    for (const char* name : {"a.images", "b.images"}) {
-      std::string pixels(40 * 5, '\0');
-      for (char& pixel : pixels) pixel = static_cast<char>(rng.below(17));
-      images[name] = {"U8", {40, 5}, pixels};
-    }
-    write_safetensors(directory_ / "reference.safetensors", images);
-  }
-  ~DiffusionEvaluatorTest() override { std::filesystem::remove_all(directory_); }
-
   static StoredTensors checkpoint(std::uint64_t seed) {
-    StoredTensors tensors;
-    Rng rng(seed);
-    for (const TensorSpec& spec : denoiser_layout({6, 2, 3, 5})) {
-      tensors[spec.name] = float_tensor(spec.shape, rng, 0.3);
-    }
-    return tensors;
+    return test::TinyDiffusion::checkpoint(seed);
   }
   void write_checkpoint(const std::string& name, const StoredTensors& tensors) {
-    write_safetensors(directory_ / (name + ".safetensors"), tensors);
+    tiny_.write_checkpoint(name, tensors);
   }
 
   Result<std::unique_ptr<Evaluator>> create(ParamValues values = {}, std::size_t threads = 2) {
-    std::ofstream(directory_ / "model.json") << model_.dump();
+    tiny_.save();
     values.try_emplace("model", std::string("model.json"));
     values.try_emplace("samples", std::int64_t{100});
     return diffusion_evaluator_type().create(values, {directory_.string(), threads});
@@ -162,8 +83,9 @@ class DiffusionEvaluatorTest : public testing::Test {
     return outcomes;
   }
 
-  const std::filesystem::path directory_;
-  nlohmann::json model_;
+  test::TinyDiffusion tiny_;
+  const std::filesystem::path directory_ = tiny_.path();
+  nlohmann::json& model_ = tiny_.model;
 };
 
 testing::AssertionResult contains(const std::string& text, const std::string& part) {

@@ -109,6 +109,62 @@ TEST(FrechetTest, ExpansionIsTheDerivative) {
   }
 }
 
+/// Correlated samples [n][d].
+std::vector<double> random_samples(std::size_t n, std::size_t d, std::uint64_t seed) {
+  Rng rng(seed);
+  std::vector<double> matrix;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double shared = rng.normal();
+    for (std::size_t j = 0; j < d; ++j) {
+      matrix.push_back(rng.normal() * static_cast<double>(j % 3) + shared + 0.2);
+    }
+  }
+  return matrix;
+}
+
+TEST(FrechetTest, BothPathsAgree) {
+  for (const std::size_t d : {6, 20}) {
+    const FrechetDistance distance(random_moments(d, 1));
+    for (const std::size_t n : {2, 5, 19, 20, 21, 60}) {
+      const std::vector<double> samples = random_samples(n, d, n);
+      MomentSums sums{n, std::vector<double>(d), std::vector<double>(d * d), d};
+      for (std::size_t s = 0; s < n; ++s) {
+        for (std::size_t i = 0; i < d; ++i) {
+          sums.sum[i] += samples[s * d + i];
+          for (std::size_t j = 0; j < d; ++j) {
+            sums.products[i * d + j] += samples[s * d + i] * samples[s * d + j];
+          }
+        }
+      }
+      const Moments moments = moments_of(sums);
+      const FrechetDistance::Expansion by_moments = distance.expand(moments);
+      const FrechetDistance::SampleExpansion by_samples = distance.expand(samples);
+      EXPECT_NEAR(by_samples.distance, by_moments.distance, 1e-6 * by_moments.distance);
+      ASSERT_EQ(by_samples.influence.size(), n);
+      for (std::size_t s = 0; s < n; ++s) {
+        double influence = 0;
+        for (std::size_t i = 0; i < d; ++i) {
+          const double xi = samples[s * d + i] - moments.mean[i];
+          influence += by_moments.gradient[i] * xi;
+          for (std::size_t j = 0; j < d; ++j) {
+            influence +=
+                xi * by_moments.curvature[i * d + j] * (samples[s * d + j] - moments.mean[j]);
+          }
+        }
+        EXPECT_NEAR(by_samples.influence[s], influence, 1e-5) << n << " samples of " << d;
+      }
+    }
+  }
+}
+
+TEST(MomentsTest, SumsMerge) {
+  MomentSums a{2, {1, 2}, {1, 2, 3, 4}, 2};
+  merge({3, {10, 20}, {10, 20, 30, 40}, 2}, a);
+  EXPECT_EQ(a.count, 5U);
+  EXPECT_EQ(a.sum, (std::vector<double>{11, 22}));
+  EXPECT_EQ(a.products, (std::vector<double>{11, 22, 33, 44}));
+}
+
 TEST(FrechetTest, ConstantFeaturesDoNoHarm) {
   const FrechetDistance distance(diagonal({0, 0}, {0, 0}));
   const FrechetDistance::Expansion expansion = distance.expand(diagonal({0, 0}, {2, 0}));

@@ -13,6 +13,7 @@
 #include "optimizers/lcsc_archive.hpp"
 #include "optimizers/lcsc_final.hpp"
 #include "optimizers/lcsc_seeds.hpp"
+#include "optimizers/paired_report.hpp"
 #include "tests/support/scripted_evaluations.hpp"
 
 namespace paretod {
