@@ -18,12 +18,11 @@ template <class Kernel>
 unsigned resident_blocks(const DeviceLimits& limits, Kernel* kernel, std::size_t shared_bytes,
                          std::uint64_t tiles) {
   int blocks = 0;
-  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel,
-                                                      static_cast<int>(block_threads),
-                                                      shared_bytes),
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+            &blocks, kernel, static_cast<int>(block_threads), shared_bytes),
         "asking how many blocks fit");
-  const std::uint64_t resident = std::uint64_t{limits.multiprocessors} *
-                                 static_cast<unsigned>(std::max(blocks, 1));
+  const std::uint64_t resident =
+      std::uint64_t{limits.multiprocessors} * static_cast<unsigned>(std::max(blocks, 1));
   return static_cast<unsigned>(std::min(resident, tiles));
 }
 
@@ -39,8 +38,7 @@ void launch_plain(const DeviceLimits& limits, void (*kernel)(CombineBatch), Batc
   batch.chunk = static_cast<std::uint32_t>(chunk);
   const std::size_t bytes = table + padded(chunk) * pitch * sizeof(float);
   allow_shared(kernel, bytes);
-  launch(kernel,
-         {{resident_blocks(limits, kernel, bytes, batch.tiles)}, {block_threads}, bytes},
+  launch(kernel, {{resident_blocks(limits, kernel, bytes, batch.tiles)}, {block_threads}, bytes},
          stream, batch);
 }
 
@@ -50,12 +48,12 @@ void combine_source(const DeviceLimits& limits, CombinePath path, const CombineB
   const bool matrix = path == CombinePath::tensor_cores ||
                       (path == CombinePath::automatic && batch.candidates > 16);
   if (matrix && batch.candidates > 32) {
-    return launch_plain(limits, combine_matrix<Source, 4>, batch, 64 + matrix_padding,
-                        matrix_depth, stream);
+    return launch_plain(limits, combine_matrix<Source, 4>, batch, 64 + matrix_padding, matrix_depth,
+                        stream);
   }
   if (matrix) {
-    return launch_plain(limits, combine_matrix<Source, 2>, batch, 32 + matrix_padding,
-                        matrix_depth, stream);
+    return launch_plain(limits, combine_matrix<Source, 2>, batch, 32 + matrix_padding, matrix_depth,
+                        stream);
   }
   if (batch.candidates > 4) {
     return launch_plain(limits, combine<Source, 16>, batch, 16, 1, stream);
@@ -69,11 +67,11 @@ void combine_source(const DeviceLimits& limits, CombinePath path, const CombineB
 template <class Source, class Sum>
 void sparse_source(const DeviceLimits& limits, const SparseBatch& batch, cudaStream_t stream) {
   const bool single = batch.combine.candidates == 1;
-  const auto kernel = single ? combine_sparse<Source, Sum, 1>
-                             : combine_sparse<Source, Sum, sparse_width>;
-  const std::size_t bytes = row_table_bytes(batch.combine.sources) +
-                            batch.combine.sources * (single ? 1 : sparse_width) *
-                                sizeof(ResolvedRow);
+  const auto kernel =
+      single ? combine_sparse<Source, Sum, 1> : combine_sparse<Source, Sum, sparse_width>;
+  const std::size_t bytes =
+      row_table_bytes(batch.combine.sources) +
+      batch.combine.sources * (single ? 1 : sparse_width) * sizeof(ResolvedRow);
   allow_shared(kernel, bytes);
   launch(kernel,
          {{resident_blocks(limits, kernel, bytes, batch.combine.tiles)}, {block_threads}, bytes},
@@ -100,8 +98,8 @@ std::size_t plain_candidates(std::size_t left, CombinePath path) {
   return std::min(left, most);
 }
 
-void launch_combine(const DeviceLimits& limits, Stored source, CombinePath path,
-                    CombineBatch batch, cudaStream_t stream) {
+void launch_combine(const DeviceLimits& limits, Stored source, CombinePath path, CombineBatch batch,
+                    cudaStream_t stream) {
   if (batch.tiles == 0 || batch.candidates == 0) return;
   switch (source) {
     case Stored::f16:

@@ -14,8 +14,6 @@ enum class CombinePath { automatic, ordinary, tensor_cores };
 
 /// Candidates that one pass over the sources can take.
 inline constexpr std::size_t most_plain_candidates = 64;
-/// What the candidates of a table of weights are padded to.
-inline constexpr std::size_t candidate_padding = 64;
 /// Sources whose rows a block can hold; more are refused before a launch.
 std::size_t most_sparse_sources(const DeviceLimits& limits);
 inline constexpr std::size_t most_plain_sources = 4096;
@@ -25,8 +23,8 @@ std::size_t plain_candidates(std::size_t left, CombinePath path);
 
 /// All tensors of the batch are stored as `source`; batch.candidates is at most
 /// plain_candidates(); batch.chunk is chosen here.
-void launch_combine(const DeviceLimits& limits, Stored source, CombinePath path,
-                    CombineBatch batch, cudaStream_t stream);
+void launch_combine(const DeviceLimits& limits, Stored source, CombinePath path, CombineBatch batch,
+                    cudaStream_t stream);
 /// batch.combine.candidates is at most sparse_width.
 void launch_combine_sparse(const DeviceLimits& limits, Stored source, const SparseBatch& batch,
                            cudaStream_t stream);

@@ -32,8 +32,7 @@ bool all_aligned(const PlanTensor& tensor) {
 }
 
 bool uses_thresholds(const MergeTraits& traits) {
-  return traits.sparsifier == Sparsifier::magnitude ||
-         traits.sparsifier == Sparsifier::breadcrumbs;
+  return traits.sparsifier == Sparsifier::magnitude || traits.sparsifier == Sparsifier::breadcrumbs;
 }
 
 /// How many of `elements` a density keeps.
@@ -96,17 +95,25 @@ std::optional<Error> unsupported(const MergeRule& rule) {
   }
 }
 
+bool merges_parts(const MergeRule& rule) {
+  const MergeTraits traits = traits_of(rule.method);
+  return !uses_thresholds(traits) &&
+         (traits.sparsifier == Sparsifier::none || rule.rescale != Rescale::l1);
+}
+
 MergePlan::MergePlan(const MergeRule& rule, std::size_t sources, std::size_t capacity,
                      const PlanOptions& options)
     : rule_(rule),
       traits_(traits_of(rule.method)),
       sources_(sources),
       capacity_(capacity),
-      stride_((capacity + candidate_padding - 1) / candidate_padding * candidate_padding +
-              candidate_padding),
       options_(options),
       limits_(device_limits()) {
   if (options.no_base) traits_.uses_base = false;
+  // What the widest kernel reads from the last candidate on.
+  const std::size_t width =
+      traits_.sparsifier != Sparsifier::none ? sparse_width : most_plain_candidates;
+  stride_ = (capacity + width - 1) / width * width + width;
 }
 
 Result<MergePlan> MergePlan::make(const MergeRule& rule, std::size_t sources, std::size_t capacity,
@@ -120,24 +127,23 @@ Result<MergePlan> MergePlan::make(const MergeRule& rule, std::size_t sources, st
     return invalid(std::to_string(sources) + " sources are too many for the GPU; at most " +
                    std::to_string(most) + " are merged by " + std::string(name_of(rule.method)));
   }
-  if (options.first_element % 4 != 0 ||
-      (options.first_element != 0 && (uses_thresholds(plan.traits_) ||
-                                      (sparse && rule.rescale == Rescale::l1)))) {
-    return Error{ErrorKind::internal, "parts of tensors cannot be merged by this method", {}};
-  }
   std::vector<Range> ranges;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const PlanTensor& tensor = tensors[t];
     const std::string name = "tensor " + std::to_string(t);
     if (tensor.elements == 0) continue;
-    if (tensor.group >= rule.group_count()) return invalid(name + " is of a group that is not there");
+    if (tensor.first_element % 4 != 0 || (tensor.first_element != 0 && !merges_parts(rule))) {
+      return invalid(name + " cannot be merged in such parts by this method");
+    }
+    if (tensor.group >= rule.group_count())
+      return invalid(name + " is of a group that is not there");
     if (tensor.sources.size() != sources || tensor.outputs.size() != capacity) {
       return invalid(name + " needs " + std::to_string(sources) + " sources and " +
                      std::to_string(capacity) + " outputs");
     }
     if (plan.traits_.uses_base != (tensor.base != nullptr)) {
-      return invalid(name + (tensor.base == nullptr ? " needs a base" : " takes no base") + " with " +
-                     std::string(name_of(rule.method)));
+      return invalid(name + (tensor.base == nullptr ? " needs a base" : " takes no base") +
+                     " with " + std::string(name_of(rule.method)));
     }
     if (uses_thresholds(plan.traits_) &&
         tensor.elements > std::numeric_limits<std::uint32_t>::max()) {
@@ -184,19 +190,18 @@ void MergePlan::build(std::vector<PlanTensor> tensors) {
     }
     Batch& batch = batches_.back();
     const bool aligned = all_aligned(tensor);
-    table.push_back({tensor.elements, batch.tiles, tensor.base,
-                     static_cast<std::uint32_t>(rows.size()),
-                     static_cast<std::uint32_t>(outputs.size()),
-                     static_cast<std::uint32_t>(tensor.group), tensor.base_type,
-                     tensor.output_type, aligned});
+    table.push_back(
+        {tensor.elements, batch.tiles, tensor.first_element, tensor.base,
+         static_cast<std::uint32_t>(rows.size()), static_cast<std::uint32_t>(outputs.size()),
+         static_cast<std::uint32_t>(tensor.group), tensor.base_type, tensor.output_type, aligned});
     ++batch.tensors;
     batch.tiles += tiles_of(tensor.elements);
     rows.insert(rows.end(), tensor.sources.begin(), tensor.sources.end());
     outputs.insert(outputs.end(), tensor.outputs.begin(), tensor.outputs.end());
     const void* base = options_.deltas ? nullptr : tensor.base;
     for (const void* source : tensor.sources) {
-      select_rows.push_back({source, base, tensor.elements, tensor.source_type, tensor.base_type,
-                             aligned});
+      select_rows.push_back(
+          {source, base, tensor.elements, tensor.source_type, tensor.base_type, aligned});
       first_parts_.push_back(first_parts_.back() + parts_of(tensor.elements));
     }
     input_bytes_ += tensor.elements * (sources_ * size_of(tensor.source_type) +
@@ -267,15 +272,15 @@ Result<void> MergePlan::run(std::span<const MergeCandidate> candidates, cudaStre
   for (const Batch& batch : batches_) {
     for (std::size_t first = 0; first < candidates.size();) {
       const std::size_t left = candidates.size() - first;
-      const std::size_t count =
-          sparse ? std::min<std::size_t>(left, sparse_width) : plain_candidates(left, options_.path);
+      const std::size_t count = sparse ? std::min<std::size_t>(left, sparse_width)
+                                       : plain_candidates(left, options_.path);
       CombineBatch combine = batch_of(batch);
       combine.first_candidate = static_cast<std::uint32_t>(first);
       combine.candidates = static_cast<std::uint32_t>(count);
       if (sparse) {
         launch_combine_sparse(limits_, batch.source,
                               {combine, sparse_.data(), thresholds_.data(), batch.first_tensor,
-                               options_.first_element, traits_.elects_sign, rule_.normalize},
+                               traits_.elects_sign, rule_.normalize},
                               stream);
       } else {
         launch_combine(limits_, batch.source, options_.path, combine, stream);
@@ -308,8 +313,7 @@ void MergePlan::upload_weights(std::span<const MergeCandidate> candidates, cudaS
         if (!traits_.uses_base) divisor = 1 / factor;
       }
       for (std::size_t k = 0; k < sources_; ++k) {
-        weights[(g * sources_ + k) * stride_ + p] =
-            static_cast<float>(group.weights[k] / divisor);
+        weights[(g * sources_ + k) * stride_ + p] = static_cast<float>(group.weights[k] / divisor);
       }
       factors[g * stride_ + p] = static_cast<float>(factor);
     }
@@ -319,24 +323,39 @@ void MergePlan::upload_weights(std::span<const MergeCandidate> candidates, cudaS
   upload(factors.data(), factors.size(), factors_.data(), stream);
 }
 
-std::int32_t MergePlan::threshold_of(std::size_t row, std::uint64_t count) {
-  const auto [at, added] = asked_.try_emplace({row, count}, static_cast<std::int32_t>(asked_.size()));
-  return at->second;
-}
-
 void MergePlan::upload_sparse(std::span<const MergeCandidate> candidates, cudaStream_t stream) {
   std::vector<SparseRow> rows(tensors_.size() * sources_ * stride_);
-  asked_.clear();
+  std::vector<Question> questions;
+  std::vector<std::uint64_t> counts;  // that are asked for of one row
   for (std::size_t t = 0; t < tensors_.size(); ++t) {
     const PlanTensor& tensor = tensors_[t];
-    for (std::size_t p = 0; p < candidates.size(); ++p) {
-      const GroupCoefficients& group = candidates[p].groups[tensor.group];
-      const std::uint64_t seed = mix64(candidates[p].seed, tensor.name_hash);
-      for (std::size_t k = 0; k < sources_; ++k) {
-        const std::size_t row = t * sources_ + k;
+    for (std::size_t k = 0; k < sources_; ++k) {
+      const std::size_t row = t * sources_ + k;
+      counts.clear();
+      if (uses_thresholds(traits_)) {
+        for (const MergeCandidate& candidate : candidates) {
+          const Counts asked =
+              counts_of(candidate.groups[tensor.group].densities[k], tensor.elements);
+          for (const std::uint64_t count : {asked.largest, asked.dropped}) {
+            if (count > 0 && count < tensor.elements) counts.push_back(count);
+          }
+        }
+        std::sort(counts.begin(), counts.end());
+        counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
+      }
+      const auto first = static_cast<std::int32_t>(questions.size());
+      for (const std::uint64_t count : counts) questions.push_back({row, count});
+      const auto threshold = [&](std::uint64_t count) {
+        const auto at = std::lower_bound(counts.begin(), counts.end(), count);
+        return at == counts.end() || *at != count
+                   ? -1
+                   : first + static_cast<std::int32_t>(at - counts.begin());
+      };
+      for (std::size_t p = 0; p < candidates.size(); ++p) {
+        const GroupCoefficients& group = candidates[p].groups[tensor.group];
         const double density = group.densities[k];
         SparseRow& out = rows[row * stride_ + p];
-        out.key = mix64(seed, k);
+        out.key = mix64(mix64(candidates[p].seed, tensor.name_hash), k);
         out.weight = static_cast<float>(group.weights[k]);
         double scale = group.weights[k];
         // Without a base there is no last step that would apply it.
@@ -349,17 +368,10 @@ void MergePlan::upload_sparse(std::span<const MergeCandidate> candidates, cudaSt
             out.kind = SparseKind::random;
             out.below = static_cast<std::uint32_t>(std::min(density * 0x1p32, 0x1p32 - 1));
           } else {
+            const Counts asked = counts_of(density, tensor.elements);
             out.kind = SparseKind::between;
-            const std::uint64_t kept =
-                kept_elements(density, tensor.elements, options_.keep_ties);
-            std::uint64_t dropped = 0;
-            if (traits_.sparsifier == Sparsifier::breadcrumbs) {
-              dropped = std::min(static_cast<std::uint64_t>(
-                                     rule_.gamma * static_cast<double>(tensor.elements)),
-                                 tensor.elements - kept);
-            }
-            if (kept + dropped < tensor.elements) out.kept = threshold_of(row, kept + dropped);
-            if (dropped > 0) out.dropped = threshold_of(row, dropped);
+            out.kept = threshold(asked.largest);
+            out.dropped = threshold(asked.dropped);
           }
         }
         out.scale = static_cast<float>(scale);
@@ -367,26 +379,34 @@ void MergePlan::upload_sparse(std::span<const MergeCandidate> candidates, cudaSt
     }
   }
   upload(rows.data(), rows.size(), sparse_.data(), stream);
-  select(stream);
+  select(std::move(questions), stream);
 }
 
-void MergePlan::select(cudaStream_t stream) {
-  std::vector<Question> questions(asked_.size());
-  for (const auto& [question, index] : asked_) questions[static_cast<std::size_t>(index)] = question;
+MergePlan::Counts MergePlan::counts_of(double density, std::uint64_t elements) const {
+  const std::uint64_t kept = kept_elements(density, elements, options_.keep_ties);
+  Counts counts{kept, 0};
+  if (traits_.sparsifier == Sparsifier::breadcrumbs && density > 0 && density < 1) {
+    counts.dropped = std::min(
+        static_cast<std::uint64_t>(rule_.gamma * static_cast<double>(elements)), elements - kept);
+    counts.largest += counts.dropped;
+  }
+  return counts;
+}
+
+void MergePlan::select(std::vector<Question> questions, cudaStream_t stream) {
   if (questions == answered_) return;
-  answered_ = questions;
-  thresholds_.reserve(questions.size());
-  // As many at a time as the scratch memory takes, by row.
-  std::vector<Question> sorted;
-  for (const auto& [question, index] : asked_) sorted.push_back(question);
-  const std::size_t most = std::max<std::size_t>(
-      options_.scratch_bytes / (digit_buckets * sizeof(std::uint32_t)), 1);
-  for (std::size_t first = 0; first < sorted.size(); first += most) {
-    select_some(std::span(sorted).subspan(first, std::min(most, sorted.size() - first)), stream);
+  answered_ = std::move(questions);
+  thresholds_.reserve(answered_.size());
+  // As many at a time as the scratch memory takes.
+  const std::size_t most =
+      std::max<std::size_t>(options_.scratch_bytes / (digit_buckets * sizeof(std::uint32_t)), 1);
+  for (std::size_t first = 0; first < answered_.size(); first += most) {
+    select_some(first, std::min(most, answered_.size() - first), stream);
   }
 }
 
-void MergePlan::select_some(std::span<const Question> questions, cudaStream_t stream) {
+void MergePlan::select_some(std::size_t first, std::size_t count, cudaStream_t stream) {
+  const std::span<const Question> questions = std::span(answered_).subspan(first, count);
   std::vector<SelectQuestion> table;
   std::vector<SelectGroup> first_groups;
   std::vector<SelectGroup> groups;
@@ -412,8 +432,8 @@ void MergePlan::select_some(std::span<const Question> questions, cudaStream_t st
     }
     first_ties.push_back(groups.back().first_block);
     tie_slots.push_back(groups.back().questions++);
-    table.push_back({question.count, 0, 0, row,
-                     static_cast<std::uint32_t>(asked_.at(question)), first_of_row});
+    table.push_back(
+        {question.count, 0, 0, row, static_cast<std::uint32_t>(first + i), first_of_row});
   }
   const auto first_count = static_cast<std::uint32_t>(first_groups.size());
   const auto group_count = static_cast<std::uint32_t>(groups.size());
@@ -433,11 +453,17 @@ void MergePlan::select_some(std::span<const Question> questions, cudaStream_t st
   upload(tie_slots.data(), tie_slots.size(), tie_slots_.data(), stream);
 
   SelectLaunch launch;
-  launch.all = {select_rows_.data(),  questions_.data(),
-                groups_.data() + first_count + 1, group_count,
-                static_cast<std::uint32_t>(table.size()), histograms_.data(), ties_.data(),
-                first_ties_.data(),   tie_slots_.data(),
-                thresholds_.data(),   options_.keep_ties};
+  launch.all = {select_rows_.data(),
+                questions_.data(),
+                groups_.data() + first_count + 1,
+                group_count,
+                static_cast<std::uint32_t>(table.size()),
+                histograms_.data(),
+                ties_.data(),
+                first_ties_.data(),
+                tie_slots_.data(),
+                thresholds_.data(),
+                options_.keep_ties};
   launch.first = launch.all;
   launch.first.groups = groups_.data();
   launch.first.group_count = first_count;
@@ -459,7 +485,6 @@ void MergePlan::restore(std::size_t candidates, cudaStream_t stream) {
     batch.first_candidate = static_cast<std::uint32_t>(first);
     batch.candidates =
         static_cast<std::uint32_t>(std::min<std::size_t>(sparse_width, candidates - first));
-    batch.first_element = options_.first_element;
     launch_restore_norms(batch, static_cast<std::uint32_t>(first_parts_.back()), stream);
   }
 }

@@ -14,7 +14,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -28,14 +27,17 @@ namespace paretod::cuda {
 /// A tensor, or consecutive elements of one.
 struct PlanTensor {
   std::uint64_t elements = 0;
+  /// Number of the first one within the named tensor, a multiple of 4; other than 0 only for
+  /// methods without thresholds and restored norms.
+  std::uint64_t first_element = 0;
   std::size_t group = 0;        ///< of MergeRule
   std::uint64_t name_hash = 0;  ///< tensor_name_hash(): decides random masks
   Stored source_type = Stored::f32;
   Stored base_type = Stored::f32;
   Stored output_type = Stored::f32;
-  const void* base = nullptr;         ///< where the method has a base
-  std::vector<const void*> sources;   ///< device memory, aligned to their type
-  std::vector<void*> outputs;         ///< one per candidate that a run may have
+  const void* base = nullptr;        ///< where the method has a base
+  std::vector<const void*> sources;  ///< device memory, aligned to their type
+  std::vector<void*> outputs;        ///< one per candidate that a run may have
 };
 
 struct PlanOptions {
@@ -47,9 +49,6 @@ struct PlanOptions {
   /// A method that has a base is run without one: it merges the sources themselves.
   bool no_base = false;
   CombinePath path = CombinePath::automatic;
-  /// Number of the first element within the named tensors, a multiple of 4; only for methods
-  /// without thresholds.
-  std::uint64_t first_element = 0;
   /// Of scratch memory for thresholds.
   std::size_t scratch_bytes = std::size_t{64} << 20;
 };
@@ -58,6 +57,8 @@ struct PlanOptions {
 std::uint64_t tensor_name_hash(const std::string& name);
 /// Why the rule cannot be merged by on the device.
 std::optional<Error> unsupported(const MergeRule& rule);
+/// Whether parts of tensors can be merged one by one.
+bool merges_parts(const MergeRule& rule);
 
 class MergePlan {
  public:
@@ -74,6 +75,10 @@ class MergePlan {
   /// Errors are the candidates' (check_candidate), before anything is launched.  CudaError: the
   /// device failed.
   Result<void> run(std::span<const MergeCandidate> candidates, cudaStream_t stream);
+  /// For the last run, before the plan or what it points to goes.
+  void wait() const {
+    if (ran_) finished_.synchronize();
+  }
 
  private:
   /// Tensors whose sources are stored alike: one launch.
@@ -87,7 +92,12 @@ class MergePlan {
   struct Question {
     std::size_t row = 0;
     std::uint64_t count = 0;
-    friend auto operator<=>(const Question&, const Question&) = default;
+    friend bool operator==(const Question&, const Question&) = default;
+  };
+  /// Of the largest elements, and of those of them that are dropped.
+  struct Counts {
+    std::uint64_t largest = 0;
+    std::uint64_t dropped = 0;
   };
 
   MergePlan(const MergeRule& rule, std::size_t sources, std::size_t capacity,
@@ -95,9 +105,10 @@ class MergePlan {
   void build(std::vector<PlanTensor> tensors);
   void upload_weights(std::span<const MergeCandidate> candidates, cudaStream_t stream);
   void upload_sparse(std::span<const MergeCandidate> candidates, cudaStream_t stream);
-  std::int32_t threshold_of(std::size_t row, std::uint64_t count);
-  void select(cudaStream_t stream);
-  void select_some(std::span<const Question> questions, cudaStream_t stream);
+  [[nodiscard]] Counts counts_of(double density, std::uint64_t elements) const;
+  void select(std::vector<Question> questions, cudaStream_t stream);
+  /// Answers `count` of them from `first` on.
+  void select_some(std::size_t first, std::size_t count, cudaStream_t stream);
   void restore(std::size_t candidates, cudaStream_t stream);
   [[nodiscard]] CombineBatch batch_of(const Batch& batch) const;
 
@@ -124,8 +135,7 @@ class MergePlan {
   DeviceBuffer<SelectRow> select_rows_;
   DeviceBuffer<SparseRow> sparse_;
   DeviceBuffer<Threshold> thresholds_;
-  std::map<Question, std::int32_t> asked_;  ///< in this run
-  std::vector<Question> answered_;          ///< what thresholds_ holds
+  std::vector<Question> answered_;  ///< what thresholds_ holds, by row
   DeviceBuffer<SelectQuestion> questions_;
   DeviceBuffer<SelectGroup> groups_;
   DeviceBuffer<std::uint32_t> histograms_;

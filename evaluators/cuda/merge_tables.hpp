@@ -21,10 +21,11 @@ inline constexpr unsigned tile_elements = 4 * block_threads;
 /// One tensor of a pass.
 struct CombineTensor {
   std::uint64_t elements = 0;
-  std::uint64_t first_tile = 0;  ///< of all tensors' tiles
-  const void* base = nullptr;    ///< null: none
-  std::uint32_t first_row = 0;   ///< of CombineBatch::rows: one per source
-  std::uint32_t first_out = 0;   ///< of CombineBatch::outputs: one per candidate
+  std::uint64_t first_tile = 0;     ///< of all tensors' tiles
+  std::uint64_t first_element = 0;  ///< of a part: its place in the whole tensor
+  const void* base = nullptr;       ///< null: none
+  std::uint32_t first_row = 0;      ///< of CombineBatch::rows: one per source
+  std::uint32_t first_out = 0;      ///< of CombineBatch::outputs: one per candidate
   std::uint32_t group = 0;
   Stored base_type = Stored::f32;
   Stored output_type = Stored::f32;
@@ -71,8 +72,7 @@ struct SparseBatch {
   CombineBatch combine;
   const SparseRow* sparse;  ///< [tensor][source][stride]
   const Threshold* thresholds;
-  std::uint32_t first_tensor;   ///< of `sparse`: number of combine.tensors[0]
-  std::uint64_t first_element;  ///< of all tensors: they are parts of longer ones
+  std::uint32_t first_tensor;  ///< of `sparse`: number of combine.tensors[0]
   bool elect;
   bool divide;
 };
@@ -108,9 +108,9 @@ struct SelectRow {
 };
 
 struct SelectQuestion {
-  std::uint64_t wanted;     ///< from above, among the elements with this prefix
-  std::uint64_t found;      ///< after the last stage: elements of exactly the threshold
-  std::uint32_t prefix;     ///< the digits that are known
+  std::uint64_t wanted;  ///< from above, among the elements with this prefix
+  std::uint64_t found;   ///< after the last stage: elements of exactly the threshold
+  std::uint32_t prefix;  ///< the digits that are known
   std::uint32_t row;
   std::uint32_t threshold;  ///< where the answer goes
   std::uint32_t first;      ///< question about the row, whose histogram all share in stage 0
@@ -150,7 +150,6 @@ struct NormBatch {
   std::uint32_t stride;
   std::uint32_t first_candidate;
   std::uint32_t candidates;  ///< sparse_width at most
-  std::uint64_t first_element;
 };
 
 }  // namespace paretod::cuda

@@ -19,8 +19,8 @@ double value_of(std::uint16_t bits, int exponent_bits) {
   const int bias = (1 << (exponent_bits - 1)) - 1;
   const int exponent = bits >> fraction_bits & ((1 << exponent_bits) - 1);
   const double fraction = std::ldexp(bits & ((1 << fraction_bits) - 1), -fraction_bits);
-  double value = exponent == 0 ? std::ldexp(fraction, 1 - bias)
-                               : std::ldexp(1 + fraction, exponent - bias);
+  double value =
+      exponent == 0 ? std::ldexp(fraction, 1 - bias) : std::ldexp(1 + fraction, exponent - bias);
   if (exponent == (1 << exponent_bits) - 1) {
     value = fraction == 0 ? std::numeric_limits<double>::infinity()
                           : std::numeric_limits<double>::quiet_NaN();
@@ -43,9 +43,9 @@ std::uint16_t nearest(float value, int exponent_bits) {
   }
   // Infinity stands where the next number would be.
   const double below = value_of(low, exponent_bits);
-  const double above = high == infinity
-                           ? 2 * below - value_of(static_cast<std::uint16_t>(low - 1), exponent_bits)
-                           : value_of(high, exponent_bits);
+  const double above =
+      high == infinity ? 2 * below - value_of(static_cast<std::uint16_t>(low - 1), exponent_bits)
+                       : value_of(high, exponent_bits);
   if (x >= above) return sign | high;
   const double middle = (below + above) / 2;
   const bool up = x > middle || (x == middle && low % 2 != 0);
@@ -62,9 +62,8 @@ std::vector<bool> by_magnitude(const std::vector<float>& d, std::uint64_t kept,
                                std::uint64_t dropped, bool ties) {
   std::vector<std::size_t> order(d.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return std::abs(d[a]) > std::abs(d[b]);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return std::abs(d[a]) > std::abs(d[b]); });
   std::vector<bool> out(d.size());
   std::uint64_t end = dropped + kept;
   while (ties && end > 0 && end < d.size() &&
@@ -76,7 +75,8 @@ std::vector<bool> by_magnitude(const std::vector<float>& d, std::uint64_t kept,
 }
 
 std::vector<bool> kept_of(const MergeRule& rule, const PlanOptions& options,
-                          const std::vector<float>& d, double density, std::uint64_t key) {
+                          const std::vector<float>& d, double density, std::uint64_t key,
+                          std::uint64_t first_element) {
   const std::size_t n = d.size();
   if (density >= 1) return std::vector<bool>(n, true);
   if (density <= 0) return std::vector<bool>(n, false);
@@ -84,11 +84,11 @@ std::vector<bool> kept_of(const MergeRule& rule, const PlanOptions& options,
   if (traits_of(rule.method).sparsifier == Sparsifier::random) {
     const auto below = static_cast<std::uint32_t>(std::min(density * 0x1p32, 0x1p32 - 1));
     for (std::size_t i = 0; i < n; ++i) {
-      const std::uint64_t index = options.first_element + i;
-      const auto numbers = philox4x32({static_cast<std::uint32_t>(index / 4),
-                                       static_cast<std::uint32_t>(index / 4 >> 32), 0, 0},
-                                      {static_cast<std::uint32_t>(key),
-                                       static_cast<std::uint32_t>(key >> 32)});
+      const std::uint64_t index = first_element + i;
+      const auto numbers =
+          philox4x32({static_cast<std::uint32_t>(index / 4),
+                      static_cast<std::uint32_t>(index / 4 >> 32), 0, 0},
+                     {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
       out[i] = numbers[index % 4] < below;
     }
     return out;
@@ -154,7 +154,7 @@ ReferenceResult reference_merge(const MergeRule& rule, const PlanOptions& option
     if (sparse) {
       const double density = group.densities[k];
       kept[k] = kept_of(rule, options, parts[k], density,
-                        mix64(mix64(candidate.seed, tensor.name_hash), k));
+                        mix64(mix64(candidate.seed, tensor.name_hash), k), tensor.first_element);
       if (density > 0 && density < 1 && rule.rescale == Rescale::expected) scale /= density;
     }
     scales[k] = static_cast<float>(scale);

@@ -13,6 +13,7 @@ namespace paretod::cuda {
 struct ReferenceTensor {
   std::size_t group = 0;
   std::uint64_t name_hash = 0;
+  std::uint64_t first_element = 0;
   std::vector<float> base;  ///< empty: none
   std::vector<std::vector<float>> sources;
 };

@@ -10,7 +10,8 @@
 // Bytes and operations per element, at 4 bytes a number: (K + P) 4 bytes against 2 K P operations.
 //   K = 50, P = 16    264 B, 1,600 flop: 79 ps at 3.35 TB/s, 24 ps at the 67 TFLOP/s of an H100
 //                     with ordinary units: `combine` is bound by memory.
-//   K = 200, P = 64   1,056 B, 25,600 flop: 315 ps against 382 ps: ordinary units would be the limit.
+//   K = 200, P = 64   1,056 B, 25,600 flop: 315 ps against 382 ps: ordinary units would be the
+//   limit.
 //                     In tf32 with three products per number 155 ps at 495 TFLOP/s; `mma.sync`
 //                     reaches perhaps 60 % of that, 260 ps.
 // Latency: to keep 3.35 TB/s busy for 700 ns takes 2.3 MB on the way, 18 KB per multiprocessor.
@@ -88,9 +89,8 @@ template <class Source, unsigned width>
 __global__ void __launch_bounds__(block_threads, 2) combine(const CombineBatch batch) {
   const CombineShared<Source> shared(batch.sources);
   const TileRange range = share_of(batch.tiles, blockIdx.x, gridDim.x);
-  std::uint32_t at = last_not_above(range.first, batch.tensor_count, [&](std::uint32_t i) {
-    return batch.tensors[i].first_tile;
-  });
+  std::uint32_t at = last_not_above(range.first, batch.tensor_count,
+                                    [&](std::uint32_t i) { return batch.tensors[i].first_tile; });
   constexpr std::uint32_t nothing = 0xFFFFFFFF;
   std::uint32_t rows_of = nothing;
   std::uint32_t weights_of = nothing;

@@ -10,9 +10,9 @@
 //
 // Which elements a fragment's columns stand for is free.  Lane (g, q) = (lane / 4, lane % 4) loads
 // elements 4 g .. 4 g + 3 of sources q and q + 4, a full 128-byte line per source and warp at
-// float32; fragment j takes the j-th of each four, so its column c is element 4 c + j.  Results then
-// come out as 8 consecutive elements per lane and candidate: no shared memory for the sources, and
-// 16-byte stores.
+// float32; fragment j takes the j-th of each four, so its column c is element 4 c + j.  Results
+// then come out as 8 consecutive elements per lane and candidate: no shared memory for the sources,
+// and 16-byte stores.
 //
 // With 64 candidates a lane holds 64 sums and spills a little (nvcc 13.0: 128 registers, 212 bytes,
 // most of it where results are written); two blocks of 8 warps fit in a multiprocessor's registers,
@@ -102,9 +102,8 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
   const unsigned g = lane / 4;
   const unsigned q = lane % 4;
   const TileRange range = share_of(batch.tiles, blockIdx.x, gridDim.x);
-  std::uint32_t at = last_not_above(range.first, batch.tensor_count, [&](std::uint32_t i) {
-    return batch.tensors[i].first_tile;
-  });
+  std::uint32_t at = last_not_above(range.first, batch.tensor_count,
+                                    [&](std::uint32_t i) { return batch.tensors[i].first_tile; });
   constexpr std::uint32_t nothing = 0xFFFFFFFF;
   std::uint32_t rows_of = nothing;
   std::uint32_t weights_of = nothing;
@@ -117,7 +116,8 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
       __syncthreads();
       shared.load_rows(batch, tensor);
       if (new_weights) {
-        const std::uint32_t padded = (batch.sources + matrix_depth - 1) / matrix_depth * matrix_depth;
+        const std::uint32_t padded =
+            (batch.sources + matrix_depth - 1) / matrix_depth * matrix_depth;
         shared.load_weights(batch, tensor.group, 0, padded, width, pitch);
         weights_of = tensor.group;
       }
@@ -127,8 +127,8 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
     const bool subtract = batch.subtract && tensor.base != nullptr;
     // Four times 32 elements for each of the block's eight warps.
     for (unsigned part = 0; part < 4; ++part) {
-      const std::uint64_t start = (tile - tensor.first_tile) * tile_elements +
-                                  threadIdx.x / 32 * 128 + part * 32;
+      const std::uint64_t start =
+          (tile - tensor.first_tile) * tile_elements + threadIdx.x / 32 * 128 + part * 32;
       const std::uint64_t column = start + 4 * g;
       const unsigned count = elements_at(column, tensor.elements);
       Four base = {};
@@ -140,14 +140,15 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
         const std::uint32_t last =
             first + batch.chunk < batch.sources ? first + batch.chunk : batch.sources;
         if (!all_weights) {
-          const std::uint32_t padded = (last - first + matrix_depth - 1) / matrix_depth * matrix_depth;
+          const std::uint32_t padded =
+              (last - first + matrix_depth - 1) / matrix_depth * matrix_depth;
           __syncthreads();
           shared.load_weights(batch, tensor.group, first, padded, width, pitch);
           __syncthreads();
         }
         // Of this lane's two sources of the step from k on; one step ahead of the products, so that
         // loads are on their way meanwhile.
-        const auto load_step = [&](std::uint32_t k, Four (&x)[2]) {
+        const auto load_step = [&](std::uint32_t k, Four(&x)[2]) {
 #pragma unroll
           for (unsigned half = 0; half < 2; ++half) {
             const std::uint32_t source = k + q + 4 * half;
@@ -197,7 +198,8 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
           }
         }
       }
-      // This lane's results: elements start + 8 q .. + 7 of candidates g and g + 8 of each fragment.
+      // This lane's results: elements start + 8 q .. + 7 of candidates g and g + 8 of each
+      // fragment.
 #pragma unroll
       for (unsigned half = 0; half < 2; ++half) {
         const std::uint64_t out = start + 8 * q + 4 * half;

@@ -22,9 +22,8 @@ __device__ __forceinline__ double sum_block(double value, double* scratch) {
 __global__ void __launch_bounds__(block_threads) sum_norms(const NormBatch batch) {
   __shared__ double scratch[block_threads];
   __shared__ ResolvedRow resolved[sparse_width];
-  const std::uint32_t at = last_not_above(blockIdx.x, batch.row_count, [&](std::uint32_t i) {
-    return batch.first_block[i];
-  });
+  const std::uint32_t at = last_not_above(blockIdx.x, batch.row_count,
+                                          [&](std::uint32_t i) { return batch.first_block[i]; });
   const SelectRow row = batch.rows[at];
   if (threadIdx.x < batch.candidates) {
     resolved[threadIdx.x] =
@@ -45,7 +44,7 @@ __global__ void __launch_bounds__(block_threads) sum_norms(const NormBatch batch
 #pragma unroll
     for (unsigned p = 0; p < sparse_width; ++p) {
       if (p >= batch.candidates) continue;
-      const unsigned kept = kept_of(resolved[p], d, batch.first_element + column);
+      const unsigned kept = kept_of(resolved[p], d, column);
 #pragma unroll
       for (unsigned i = 0; i < 4; ++i) {
         if (i < count && (kept >> i & 1) != 0) sums[1 + p] += fabs(static_cast<double>(d[i]));
@@ -79,9 +78,9 @@ __global__ void __launch_bounds__(block_threads) restore_norms(const NormBatch b
     if (p == 0) {
       before = sum;
     } else if (threadIdx.x == 0 && before >= least && sum >= least) {
-      float& scale = batch.sparse[std::size_t{blockIdx.x} * batch.stride + batch.first_candidate +
-                                  p - 1]
-                         .scale;
+      float& scale =
+          batch.sparse[std::size_t{blockIdx.x} * batch.stride + batch.first_candidate + p - 1]
+              .scale;
       scale = static_cast<float>(static_cast<double>(scale) * (before / sum));
     }
   }

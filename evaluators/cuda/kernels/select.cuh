@@ -113,8 +113,7 @@ __global__ void __launch_bounds__(block_threads)
   __shared__ std::uint64_t scratch[block_threads];
   SelectQuestion& question = batch.questions[blockIdx.x];
   const std::uint32_t* counts =
-      batch.histograms +
-      std::size_t{stage == 0 ? question.first : blockIdx.x} * digit_buckets;
+      batch.histograms + std::size_t{stage == 0 ? question.first : blockIdx.x} * digit_buckets;
   const std::uint64_t wanted = question.wanted;
   const std::uint32_t prefix = question.prefix;
   const Digit digit = digit_of(stage);

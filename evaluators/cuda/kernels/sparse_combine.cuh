@@ -106,9 +106,8 @@ __global__ void __launch_bounds__(block_threads) combine_sparse(const SparseBatc
   auto* resolved =
       reinterpret_cast<ResolvedRow*>(dynamic_shared() + row_table_bytes(batch.sources));
   const TileRange range = share_of(batch.tiles, blockIdx.x, gridDim.x);
-  std::uint32_t at = last_not_above(range.first, batch.tensor_count, [&](std::uint32_t i) {
-    return batch.tensors[i].first_tile;
-  });
+  std::uint32_t at = last_not_above(range.first, batch.tensor_count,
+                                    [&](std::uint32_t i) { return batch.tensors[i].first_tile; });
   std::uint32_t rows_of = 0xFFFFFFFF;
   for (std::uint64_t tile = range.first; tile < range.end; ++tile) {
     while (tile >= batch.tensors[at + 1].first_tile) ++at;
@@ -120,9 +119,9 @@ __global__ void __launch_bounds__(block_threads) combine_sparse(const SparseBatc
         const std::uint32_t p = i % width;
         if (p == 0) rows[k] = static_cast<const Source*>(batch.rows[tensor.first_row + k]);
         if (p < batch.candidates) {
-          const std::size_t which = (std::size_t{sparse.first_tensor + at} * batch.sources + k) *
-                                        batch.stride +
-                                    batch.first_candidate + p;
+          const std::size_t which =
+              (std::size_t{sparse.first_tensor + at} * batch.sources + k) * batch.stride +
+              batch.first_candidate + p;
           resolved[i] = resolve(sparse.sparse[which], sparse.thresholds);
         } else {
           resolved[i] = {0, 0, 0, 0, 0, 0, 0, SparseKind::none};
@@ -147,7 +146,7 @@ __global__ void __launch_bounds__(block_threads) combine_sparse(const SparseBatc
 #pragma unroll
       for (unsigned p = 0; p < width; ++p) {
         const ResolvedRow& row = resolved[k * width + p];
-        const unsigned kept = kept_of(row, d, sparse.first_element + column);
+        const unsigned kept = kept_of(row, d, tensor.first_element + column);
 #pragma unroll
         for (unsigned i = 0; i < 4; ++i) {
           const float value = (kept >> i & 1) != 0 ? row.scale * d[i] : 0.0F;
