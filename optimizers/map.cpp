@@ -215,7 +215,8 @@ class Map {
     if (ok) ++measured_;
     if (ok && asked.prediction) judge(*asked.prediction, trial);
     trials_.push_back(std::move(trial));
-    stale_ = true;
+    // The published procedure fits once and only looks at its front again.
+    stale_ = stale_ || !params_.paper() || !asked.prediction;
   }
 
   /// Two rounds without gain, and intervals that held, end the search.
@@ -278,7 +279,7 @@ class Map {
   /// Null while nothing was measured.
   const std::shared_ptr<const MapModel>& model() {
     if (stale_) {
-      auto fitted = MapModel::fit(problem_, params_, trials_);
+      auto fitted = MapModel::fit(problem_, params_, trials_, MapModel::Front::coarse);
       model_ = fitted ? *fitted : nullptr;
       stale_ = false;
     }
