@@ -215,12 +215,14 @@ class Map {
     if (ok) ++measured_;
     if (ok && asked.prediction) judge(*asked.prediction, trial);
     trials_.push_back(std::move(trial));
+    // The published procedure fits once and only looks at its front again.
+    stale_ = stale_ || !params_.paper() || !asked.prediction;
     // What others had measured tells as much.
     for (Trial& other : evaluations_.injected()) {
       if (counts(other, params_)) ++measured_;
       trials_.push_back(std::move(other));
+      stale_ = true;
     }
-    stale_ = true;
   }
 
   /// Two rounds without gain, and intervals that held, end the search.
@@ -283,7 +285,7 @@ class Map {
   /// Null while nothing was measured.
   const std::shared_ptr<const MapModel>& model() {
     if (stale_) {
-      auto fitted = MapModel::fit(problem_, params_, trials_);
+      auto fitted = MapModel::fit(problem_, params_, trials_, MapModel::Front::coarse);
       model_ = fitted ? *fitted : nullptr;
       stale_ = false;
     }

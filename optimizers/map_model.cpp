@@ -29,6 +29,7 @@ constexpr double reference = 1.1;
 constexpr double equal_within = 5e-4;  // of the front's range
 /// Besides those of the front shown, which at many objectives are mostly on its rim.
 constexpr std::size_t fresh_directions = 48;
+constexpr std::size_t coarse_directions = 32;
 /// Streams of the seed.
 constexpr std::uint64_t draw_stream = 201, gain_stream = 202;
 constexpr std::size_t neighbours = 5;
@@ -149,7 +150,8 @@ MapModel::MapModel(const SearchProblem& problem, const MapParams& params)
 
 Result<std::shared_ptr<const MapModel>> MapModel::fit(const SearchProblem& problem,
                                                       const MapParams& params,
-                                                      const std::vector<Trial>& trials) {
+                                                      const std::vector<Trial>& trials,
+                                                      Front front) {
   const std::shared_ptr<MapModel> model(new MapModel(problem, params));
   model->take_in(problem, params, trials);
   if (model->measured_.empty()) {
@@ -157,7 +159,7 @@ Result<std::shared_ptr<const MapModel>> MapModel::fit(const SearchProblem& probl
                  "there is no surrogate yet: no trial of the job has been measured"};
   }
   model->fit_surrogates(params);
-  model->find_front(params);
+  model->find_front(params, front);
   model->describe_models();
   model->judge();
   model->warn();
@@ -238,7 +240,7 @@ void MapModel::fit_surrogates(const MapParams& params) {
   }
 }
 
-void MapModel::find_front(const MapParams& params) {
+void MapModel::find_front(const MapParams& params, Front front) {
   const std::size_t n = space_.dimension(), m = objectives_.size();
   domain_.simplex = space_.simplex();
   domain_.low.assign(n, infinity);
@@ -254,8 +256,15 @@ void MapModel::find_front(const MapParams& params) {
   solver_ =
       std::make_shared<const FrontSolver>(surrogates_, signs_, domain_, seeds,
                                           [this](std::span<const double> x) { return allowed(x); });
+  std::vector<std::vector<double>> directions = usual_directions(m);
+  if (front == Front::coarse && directions.size() > coarse_directions) {
+    for (std::size_t i = 0; i < coarse_directions; ++i) {
+      directions[i] = directions[i * directions.size() / coarse_directions];
+    }
+    directions.resize(coarse_directions);
+  }
   const std::vector<SolverPoint> found =
-      params.paper() ? paper_front(*solver_, domain_, seed_) : solver_->front(usual_directions(m));
+      params.paper() ? paper_front(*solver_, domain_, seed_) : solver_->front(directions);
   ideal_.assign(m, infinity);
   std::vector<double> nadir(m, -infinity);
   for (const SolverPoint& p : found) {

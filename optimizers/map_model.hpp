@@ -38,10 +38,15 @@ class Feasibility {
 
 class MapModel final : public Surrogate {
  public:
+  /// How finely the front is found: to choose the next point, which looks in directions of its own,
+  /// a coarse one does.
+  enum class Front { coarse, fine };
+
   /// Requires map's check to find nothing.  Fails while nothing was measured.
   static Result<std::shared_ptr<const MapModel>> fit(const SearchProblem& problem,
                                                      const MapParams& params,
-                                                     const std::vector<Trial>& trials);
+                                                     const std::vector<Trial>& trials,
+                                                     Front front = Front::fine);
 
   [[nodiscard]] const SurrogateSummary& summary() const override { return summary_; }
   [[nodiscard]] PredictedPoint predict(const Point& point) const override;
@@ -81,7 +86,7 @@ class MapModel final : public Surrogate {
   void take_in(const SearchProblem& problem, const MapParams& params,
                const std::vector<Trial>& trials);
   void fit_surrogates(const MapParams& params);
-  void find_front(const MapParams& params);
+  void find_front(const MapParams& params, Front front);
   void describe_models();
   void judge();
   void warn();
