@@ -149,7 +149,7 @@ class Map {
     if (learning && params_.paper()) {
       x = from_bins();
     } else if (learning) {
-      x = model()->least_sure(pending, turn_++);
+      x = model(MapModel::Front::none)->least_sure(pending, turn_++);
     } else {
       const auto next = model()->verification(1, pending, turn_++);
       if (!next.empty()) x = next.front();
@@ -168,7 +168,7 @@ class Map {
 
   Asked replacement(const std::vector<std::vector<double>>& pending) {
     std::vector<double> x;
-    if (model()) x = model()->least_sure(pending, turn_++);
+    if (model(MapModel::Front::none)) x = model_->least_sure(pending, turn_++);
     if (x.empty()) {
       Rng rng(problem_.seed, replacement_stream, static_cast<std::uint32_t>(turn_++));
       x = space_.scaled(problem_.space.sample(rng));
@@ -184,7 +184,7 @@ class Map {
       const std::size_t batch = std::max<std::size_t>(
           1, (quadratic_terms(problem_.space.dimension())) / paper_rounds / m);
       for (std::size_t k = 0; k < m; ++k) {
-        for (auto& x : bin_samples(*model(), k, batch, problem_.seed, turn_)) {
+        for (auto& x : bin_samples(*model(MapModel::Front::none), k, batch, problem_.seed, turn_)) {
           bins_.push_back(std::move(x));
         }
         ++turn_;
@@ -283,11 +283,12 @@ class Map {
   }
 
   /// Null while nothing was measured.
-  const std::shared_ptr<const MapModel>& model() {
-    if (stale_) {
-      auto fitted = MapModel::fit(problem_, params_, trials_, MapModel::Front::coarse);
+  const std::shared_ptr<const MapModel>& model(MapModel::Front front = MapModel::Front::coarse) {
+    if (stale_ || front > fitted_front_) {
+      auto fitted = MapModel::fit(problem_, params_, trials_, front);
       model_ = fitted ? *fitted : nullptr;
       stale_ = false;
+      fitted_front_ = front;
     }
     return model_;
   }
@@ -304,6 +305,7 @@ class Map {
   std::vector<Trial> trials_;
   std::shared_ptr<const MapModel> model_;
   bool stale_ = true;
+  MapModel::Front fitted_front_ = MapModel::Front::none;
   bool ending_ = false;
   std::string reason_ = "budget";
   std::uint64_t turn_ = 0;  // picks made

@@ -256,15 +256,17 @@ void MapModel::find_front(const MapParams& params, Front front) {
   solver_ =
       std::make_shared<const FrontSolver>(surrogates_, signs_, domain_, seeds,
                                           [this](std::span<const double> x) { return allowed(x); });
-  std::vector<std::vector<double>> directions = usual_directions(m);
+  std::vector<std::vector<double>> directions;
+  if (front != Front::none) directions = usual_directions(m);
   if (front == Front::coarse && directions.size() > coarse_directions) {
     for (std::size_t i = 0; i < coarse_directions; ++i) {
       directions[i] = directions[i * directions.size() / coarse_directions];
     }
     directions.resize(coarse_directions);
   }
-  const std::vector<SolverPoint> found =
-      params.paper() ? paper_front(*solver_, domain_, seed_) : solver_->front(directions);
+  const std::vector<SolverPoint> found = params.paper() && front != Front::none
+                                             ? paper_front(*solver_, domain_, seed_)
+                                             : solver_->front(directions);
   ideal_.assign(m, infinity);
   std::vector<double> nadir(m, -infinity);
   for (const SolverPoint& p : found) {

@@ -38,9 +38,10 @@ class Feasibility {
 
 class MapModel final : public Surrogate {
  public:
-  /// How finely the front is found: to choose the next point, which looks in directions of its own,
-  /// a coarse one does.
-  enum class Front { coarse, fine };
+  /// How finely the front is found: none, only the best point of each objective, suits a search
+  /// that still learns; to choose the next point, which looks in directions of its own, a coarse
+  /// one does.
+  enum class Front { none, coarse, fine };
 
   /// Requires map's check to find nothing.  Fails while nothing was measured.
   static Result<std::shared_ptr<const MapModel>> fit(const SearchProblem& problem,

@@ -1,6 +1,6 @@
 '''Peers of scripts/bench-map.
   run PEER LIBRARY N SEED TRIALS      points evaluated, in order, one per line
-  model LIBRARY N SEED                points on stdin: seconds for the authors' procedure on them (SciPy's
+  model LIBRARY N SEED                points on stdin: processor seconds for the authors' procedure on them (SciPy's
                                       curve_fit per metric, NSGA-III on the surrogates), failed fits'''
 import ctypes
 import sys
@@ -67,7 +67,7 @@ def procedure(problem, points):
     from scipy.optimize import curve_fit
     sigmoid = lambda eta: 1 / (1 + np.exp(-np.clip(eta, -500, 500)))
     y = np.array([problem.measured(x) for x in points])
-    start, failed, beta = time.perf_counter(), 0, []
+    start, failed, beta = time.process_time(), 0, []
     design = terms(points)
     for k in range(problem.n):
         try:
@@ -86,7 +86,7 @@ def procedure(problem, points):
     layers = np.vstack([get_reference_directions('das-dennis', problem.n, n_partitions=2, scaling=1.0),
                         get_reference_directions('das-dennis', problem.n, n_partitions=1, scaling=0.5)])
     minimize(Surrogate(), NSGA3(layers, pop_size=100), ('n_gen', 25), seed=1, verbose=False)
-    return time.perf_counter() - start, failed
+    return time.process_time() - start, failed
 
 
 def main():

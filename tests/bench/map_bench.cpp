@@ -9,7 +9,9 @@
 //                                               front
 //   map_bench hypervolume N SEED                the same of points on stdin
 //   map_bench coverage N SEED TRIALS            verified points inside their interval, and all
-//   map_bench time N SEED TRIALS                seconds: fit and front, a preference, ...
+//   map_bench time N SEED TRIALS                seconds of one processor: fit and front, a
+//   preference,
+//                                               four points worth verifying; points on the front
 //   map_bench points N SEED POINTS              a design, one point per line
 //
 // KIND: hybrid, uniform, or paper.  Hypervolumes are of true accuracies (measured ones reward luck)
@@ -17,9 +19,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -43,10 +45,9 @@ namespace paretod {
 namespace {
 
 using Values = std::vector<double>;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+/// Of the processor: one thread, on a machine that is shared.
+double seconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
 }
 
 class Problem {
@@ -304,9 +305,9 @@ void print_coverage(const Problem& problem, std::uint64_t trials) {
 void print_times(const Problem& problem, std::uint64_t trials) {
   const Run all = run("sobol", problem, trials, {});
   const SearchProblem search = problem.search(trials);
-  auto start = Clock::now();
+  double start = seconds();
   const auto model = *MapModel::fit(search, {}, all.trials);
-  const double fit = seconds_since(start);
+  const double fit = (seconds() - start);
   const std::size_t n = problem.n();
   Rng rng(1);
   double query = 0;
@@ -319,14 +320,14 @@ void print_times(const Problem& problem, std::uint64_t trials) {
       sum += question.weights.back();
     }
     for (double& w : question.weights) w /= sum;
-    start = Clock::now();
+    start = seconds();
     const SurrogateAnswer answer = model->solve(question);
-    query += seconds_since(start) / queries;
+    query += (seconds() - start) / queries;
     if (!std::isfinite(answer.value)) std::exit(1);
   }
-  start = Clock::now();
+  start = seconds();
   (void)model->worth_verifying(4);
-  std::printf("%.6f %.6f %.6f %zu\n", fit, query, seconds_since(start), model->front(1000).size());
+  std::printf("%.6f %.6f %.6f %zu\n", fit, query, (seconds() - start), model->front(1000).size());
 }
 
 int run_command(const std::vector<std::string>& arguments) {
