@@ -29,9 +29,11 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 /// How the files begin that tell what a model is and how text becomes its input.
-constexpr std::array<std::string_view, 10> companions{
-    "config.json",  "generation_config", "tokenizer",        "special_tokens_map", "added_tokens",
-    "vocab",        "merges.txt",        "preprocessor_config", "chat_template",   "spiece.model"};
+constexpr std::array<std::string_view, 10> companions{"config.json",   "generation_config",
+                                                      "tokenizer",     "special_tokens_map",
+                                                      "added_tokens",  "vocab",
+                                                      "merges.txt",    "preprocessor_config",
+                                                      "chat_template", "spiece.model"};
 constexpr std::size_t bar_width = 24;
 
 Error cannot_write(const std::string& path) {
@@ -105,8 +107,8 @@ class MergeBar {
     const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
     std::string line = progress_bar(part, bar_width) + " " +
                        std::to_string(static_cast<int>(100 * part)) + "% of " +
-                       format_bytes(total) + ", " +
-                       format_bytes(static_cast<std::uint64_t>(rate)) + "/s";
+                       format_bytes(total) + ", " + format_bytes(static_cast<std::uint64_t>(rate)) +
+                       "/s";
     if (rate > 0) line += ", " + format_seconds(static_cast<double>(total - done) / rate) + " left";
     console_.err << '\r' << cut(line, static_cast<std::size_t>(std::max(console_.width(), 20)))
                  << "\033[K" << std::flush;
@@ -144,8 +146,7 @@ Result<void> prepare(const fs::path& folder) {
   return {};
 }
 
-Result<Done> write_merge(const MergeRecipe& recipe, const MergeOptions& options,
-                         Console& console) {
+Result<Done> write_merge(const MergeRecipe& recipe, const MergeOptions& options, Console& console) {
   const auto start = Clock::now();
   auto opened = MergeSources::open(recipe.paths, recipe.rule, recipe.dtype);
   if (!opened) return opened.error();

@@ -19,6 +19,9 @@ namespace {
 constexpr std::size_t most_candidates = 16;
 constexpr std::size_t most_elements = 4'096;
 constexpr std::size_t least_elements = 512;
+/// For one candidate in memory, whose row should stay in the innermost cache between being summed
+/// and being stored; files are better written in larger pieces.
+constexpr std::size_t single_elements = 1'024;
 /// What one worker's rows should take, so that they stay in its cache.
 constexpr std::uint64_t cached_bytes = 512 << 10;
 /// Mapped pages at a time: enough to read ahead, little enough to be no matter.
@@ -132,6 +135,7 @@ class CpuMergeEngine final : public MergeEngine {
     std::uint64_t done = 0;
     std::uint64_t total = 0;
     bool stream = false;
+    std::size_t elements = 0;  ///< of a block at most
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Error> error;
@@ -159,7 +163,7 @@ class CpuMergeEngine final : public MergeEngine {
            std::span<const std::byte> bytes);
   bool advance(Pass& pass, std::uint64_t bytes);
   /// Elements of one block.
-  [[nodiscard]] std::size_t unit_of(const MergedTensor& tensor) const;
+  [[nodiscard]] std::size_t unit_of(const Pass& pass, const MergedTensor& tensor) const;
   static std::vector<const TensorView*> views_of(const MergedTensor& tensor);
 
   const std::shared_ptr<const MergeSources> sources_;
@@ -179,9 +183,9 @@ std::vector<const TensorView*> CpuMergeEngine::views_of(const MergedTensor& tens
   return views;
 }
 
-std::size_t CpuMergeEngine::unit_of(const MergedTensor& tensor) const {
+std::size_t CpuMergeEngine::unit_of(const Pass& pass, const MergedTensor& tensor) const {
   if (tensor.copied) return copied_bytes / size_of(tensor.layout.dtype);
-  if (traits_of(rule_.method).sparsifier != Sparsifier::della) return plan_.shape.elements;
+  if (traits_of(rule_.method).sparsifier != Sparsifier::della) return pass.elements;
   const std::size_t row = row_elements(tensor.layout.shape, tensor.layout.elements());
   return plan_.shape.elements / row * row;
 }
@@ -217,6 +221,9 @@ Result<void> CpuMergeEngine::merge(std::span<const MergeCandidate> candidates, M
     pass.stream = sources_->output_bytes() * pass.candidates.size() > streamed_bytes;
     make_workers(pass.candidates.size());
     const auto& tensors = sources_->tensors();
+    const bool single =
+        pass.candidates.size() == 1 && !tensors.empty() && output.memory(first, 0) != nullptr;
+    pass.elements = single ? std::min(single_elements, plan_.shape.elements) : plan_.shape.elements;
     for (std::size_t i = 0; i < tensors.size() && !pass.failed;) {
       const std::size_t begin = i;
       std::uint64_t bytes = 0;
@@ -254,7 +261,7 @@ void CpuMergeEngine::merge_window(Pass& pass, std::size_t first, std::size_t end
     const std::uint64_t size = tensor.layout.elements();
     bytes += bytes_read(tensor);
     if (size == 0) continue;
-    const std::size_t unit = unit_of(tensor);
+    const std::size_t unit = unit_of(pass, tensor);
     for (std::uint64_t begin = 0; begin < size; begin += unit) {
       blocks.push_back({t, begin, std::min<std::uint64_t>(unit, size - begin)});
     }
@@ -277,7 +284,7 @@ void CpuMergeEngine::merge_large(Pass& pass, std::size_t t) {
   const MergedTensor& tensor = sources_->tensors()[t];
   const std::vector<TensorFactors> factors = statistics_.factors(t, 1, pass.candidates, workers_);
   const std::uint64_t size = tensor.layout.elements();
-  const std::size_t unit = unit_of(tensor);
+  const std::size_t unit = unit_of(pass, tensor);
   const std::uint64_t per_element = bytes_read(tensor) / size;
   const std::vector<const TensorView*> views = views_of(tensor);
   TensorPass(plan_.passes, views, size)

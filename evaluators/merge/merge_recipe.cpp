@@ -41,7 +41,8 @@ class RecipeReader {
     const std::string name = reader_.string("method").value_or("");
     const auto method = merge_method(name);
     if (!method) {
-      if (reader_.is_object()) reader_.refuse("method", "has to be one of: " + merge_method_names());
+      if (reader_.is_object())
+        reader_.refuse("method", "has to be one of: " + merge_method_names());
       return failure();
     }
     recipe_.rule = MergeRule::of(*method);
@@ -176,15 +177,15 @@ class RecipeReader {
     const json* match = group.require("match");
     if (match == nullptr) return;
     if (!match->is_array() || match->empty()) {
-      return group.refuse("match", "has to be an array of {\"prefix\"|\"contains\"|\"regex\": text}");
+      return group.refuse("match",
+                          "has to be an array of {\"prefix\"|\"contains\"|\"regex\": text}");
     }
     for (std::size_t i = 0; i < match->size(); ++i) {
       ObjectReader pattern((*match)[i], at + "/" + std::to_string(i), problems_);
       std::size_t given = 0;
-      for (const auto& [field, kind] :
-           {std::pair{"prefix", TensorPattern::Kind::prefix},
-            std::pair{"contains", TensorPattern::Kind::contains},
-            std::pair{"regex", TensorPattern::Kind::regex}}) {
+      for (const auto& [field, kind] : {std::pair{"prefix", TensorPattern::Kind::prefix},
+                                        std::pair{"contains", TensorPattern::Kind::contains},
+                                        std::pair{"regex", TensorPattern::Kind::regex}}) {
         const auto text = pattern.string(field);
         if (!text) continue;
         ++given;
@@ -194,8 +195,8 @@ class RecipeReader {
         }
       }
       if (given != 1 && pattern.is_object()) {
-        problems_.push_back({at + "/" + std::to_string(i),
-                             "has to have one of prefix, contains and regex"});
+        problems_.push_back(
+            {at + "/" + std::to_string(i), "has to have one of prefix, contains and regex"});
       }
       pattern.refuse_others();
     }

@@ -45,8 +45,8 @@ Result<MergeSpace> MergeSpace::make(MergeRecipe recipe, const MergeSources& sour
         std::tuple{search.density_low, search.density_high, "density"},
         std::tuple{search.lambda_low, search.lambda_high, "lambda"}}) {
     if (!(low < high)) {
-      problems.push_back({"/" + std::string(name) + "_low",
-                          "has to be less than " + std::string(name) + "_high"});
+      problems.push_back(
+          {"/" + std::string(name) + "_low", "has to be less than " + std::string(name) + "_high"});
     }
   }
   std::vector<std::string> seen;

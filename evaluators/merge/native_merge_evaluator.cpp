@@ -24,10 +24,12 @@ Result<std::unique_ptr<Evaluator>> NativeMergeEvaluator::create(
   // A batch is computed while the next one gathers.
   std::size_t batch = slots > 0 ? (slots + 1) / 2 : std::max(default_batch, setup.threads);
   if (one > setup.memory_bytes) {
-    return invalid("the merged model does not fit", {{"/merge_memory_mb",
-        "leaves no room for a merged model of " + std::to_string(one >> 20) + " MiB"}});
+    return invalid("the merged model does not fit",
+                   {{"/merge_memory_mb", "leaves no room for a merged model of " +
+                                             std::to_string(one >> 20) + " MiB"}});
   }
-  batch = std::min<std::uint64_t>(batch, std::max<std::uint64_t>(setup.memory_bytes / std::max<std::uint64_t>(one, 1), 1));
+  batch = std::min<std::uint64_t>(
+      batch, std::max<std::uint64_t>(setup.memory_bytes / std::max<std::uint64_t>(one, 1), 1));
 
   const ScorerDescription scored = scorer->describe();
   EvaluatorDescription description;
@@ -43,8 +45,8 @@ Result<std::unique_ptr<Evaluator>> NativeMergeEvaluator::create(
   description.fidelity_unit = scored.fidelity_unit;
   description.default_fidelity = scored.default_fidelity;
   description.params = scored.params;
-  return std::unique_ptr<Evaluator>(new NativeMergeEvaluator(
-      std::move(setup), std::move(scorer), std::move(description), batch));
+  return std::unique_ptr<Evaluator>(
+      new NativeMergeEvaluator(std::move(setup), std::move(scorer), std::move(description), batch));
 }
 
 NativeMergeEvaluator::NativeMergeEvaluator(MergeSetup setup,
@@ -81,8 +83,7 @@ std::vector<Outcome> NativeMergeEvaluator::evaluate_batch(
   for (std::size_t i = 0; i < requests.size(); ++i) {
     MergeCandidate candidate =
         setup_.space.numbers(requests[i].context->space, requests[i].candidate);
-    const Problems problems =
-        check_candidate(rule, setup_.sources->source_count(), candidate);
+    const Problems problems = check_candidate(rule, setup_.sources->source_count(), candidate);
     if (problems.empty()) {
       candidates.push_back(std::move(candidate));
       merged.push_back(i);
@@ -127,8 +128,7 @@ Outcome NativeMergeEvaluator::score(const EvaluationRequest& request,
     std::size_t i = 0;
     while (i < scored_.objectives.size() && scored_.objectives[i].name != objective.name) ++i;
     if (i >= all.objectives.size()) {
-      return Outcome::failure(TrialStatus::failed,
-                              "the scorer gave no value of " + objective.name);
+      return Outcome::failure(TrialStatus::failed, "the scorer gave no value of " + objective.name);
     }
     asked.objectives.push_back(all.objectives[i]);
     if (i < all.examples.size()) asked.examples.push_back(all.examples[i]);

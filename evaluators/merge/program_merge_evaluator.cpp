@@ -16,14 +16,15 @@ Result<std::unique_ptr<Evaluator>> ProgramMergeEvaluator::create(
   EvaluatorDescription description = program->describe();
   if (description.space) {
     return invalid("the program of a merge evaluator is not right",
-                   {{"/argv", "the program declares a space of its own, and the space of a merge "
-                              "is its coefficients; leave \"space\" out of its hello"}});
+                   {{"/argv",
+                     "the program declares a space of its own, and the space of a merge "
+                     "is its coefficients; leave \"space\" out of its hello"}});
   }
   if (setup.sources->output_bytes() > setup.memory_bytes) {
-    return invalid("the merged model does not fit",
-                   {{"/merge_memory_mb", "leaves no room for a merged model of " +
-                                             std::to_string(setup.sources->output_bytes() >> 20) +
-                                             " MiB"}});
+    return invalid(
+        "the merged model does not fit",
+        {{"/merge_memory_mb", "leaves no room for a merged model of " +
+                                  std::to_string(setup.sources->output_bytes() >> 20) + " MiB"}});
   }
   description.type = "merge";
   description.summary = "Models merged by " +
@@ -100,8 +101,7 @@ void ProgramMergeEvaluator::cancel(std::uint64_t ticket) {
 
 void ProgramMergeEvaluator::answer(const Waiting& waiting, TrialStatus status,
                                    const std::string& reason) {
-  (*waiting.reply)(
-      {{waiting.request.ticket, ReplyKind::done, Outcome::failure(status, reason)}});
+  (*waiting.reply)({{waiting.request.ticket, ReplyKind::done, Outcome::failure(status, reason)}});
 }
 
 void ProgramMergeEvaluator::work() {
@@ -113,8 +113,7 @@ void ProgramMergeEvaluator::work() {
     if (stopping_) return;
     const std::vector<std::string> finished = std::exchange(finished_, {});
     std::vector<Waiting> batch;
-    const std::size_t most =
-        std::min(most_files_ - files_, setup_.engine->candidates_per_pass());
+    const std::size_t most = std::min(most_files_ - files_, setup_.engine->candidates_per_pass());
     while (!waiting_.empty() && batch.size() < most) {
       batch.push_back(std::move(waiting_.front()));
       waiting_.pop_front();
@@ -162,8 +161,7 @@ void ProgramMergeEvaluator::merge(std::vector<Waiting> batch) {
     // Another attempt may find room.
     const bool again = merged.error().kind == ErrorKind::exhausted;
     for (const Waiting& waiting : ready) {
-      EvaluationReply reply{waiting.request.ticket,
-                            again ? ReplyKind::transient : ReplyKind::done,
+      EvaluationReply reply{waiting.request.ticket, again ? ReplyKind::transient : ReplyKind::done,
                             Outcome::failure(TrialStatus::failed, merged.error().text())};
       (*waiting.reply)({std::move(reply)});
     }
@@ -197,17 +195,18 @@ Result<void> ProgramMergeEvaluator::merge_into(const std::vector<MergeCandidate>
                                                const std::vector<std::string>& folders) {
   std::vector<SafetensorsWriter> writers;
   for (const std::string& folder : folders) {
-    auto writer = SafetensorsWriter::create(folder, setup_.sources->layouts(),
-                                            std::numeric_limits<std::uint64_t>::max(),
-                                            {{"format", "pt"}});
+    auto writer =
+        SafetensorsWriter::create(folder, setup_.sources->layouts(),
+                                  std::numeric_limits<std::uint64_t>::max(), {{"format", "pt"}});
     if (!writer) return writer.error();
     writers.push_back(std::move(*writer));
   }
   FileOutput output(writers);
-  const auto merged = setup_.engine->merge(candidates, output, [this](std::uint64_t, std::uint64_t) {
-    const std::lock_guard lock(mutex_);
-    return !stopping_;
-  });
+  const auto merged =
+      setup_.engine->merge(candidates, output, [this](std::uint64_t, std::uint64_t) {
+        const std::lock_guard lock(mutex_);
+        return !stopping_;
+      });
   if (!merged) return merged;
   for (SafetensorsWriter& writer : writers) {
     if (auto committed = writer.commit(); !committed) return committed;

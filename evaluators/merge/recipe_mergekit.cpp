@@ -79,9 +79,8 @@ class Converter {
     MergekitSetting setting{name, {}};
     const auto& groups = recipe_.numbers.groups;
     const double whole = numbers(groups.back());
-    const bool same = std::all_of(groups.begin(), groups.end(), [&](const GroupCoefficients& g) {
-      return numbers(g) == whole;
-    });
+    const bool same = std::all_of(groups.begin(), groups.end(),
+                                  [&](const GroupCoefficients& g) { return numbers(g) == whole; });
     if (!same && named_) {
       // Of filters the first holds that is part of a name; a longer name is part of none shorter.
       std::vector<const MergedTensor*> tensors;

@@ -59,8 +59,8 @@ Result<WeightsDirectory> WeightsDirectory::open(const std::string& parent) {
     if (::mkdtemp(path.data()) == nullptr) return failed("cannot make a folder in " + parent);
     WeightsDirectory made;
     made.path_ = path;
-    made.lock_ =
-        ::open((path + lock_name).c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    made.lock_ = ::open((path + lock_name).c_str(),
+                        O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (made.lock_ < 0) return failed("cannot make " + path + lock_name);
     struct stat status {};
     // Between the two lines another owner may have taken the folder for an orphan.

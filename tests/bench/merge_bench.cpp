@@ -113,8 +113,8 @@ void make_model(const std::string& folder, DType dtype, std::uint64_t elements,
   Rng rng(seed);
   for (float& x : values) x = static_cast<float>(rng.normal());
   std::vector<std::byte> bytes(values.size() * size_of(dtype));
-  merge_kernels().narrow(dtype == DType::bf16 ? StoredFloat::bf16 : StoredFloat::f32,
-                         values.data(), values.size(), bytes.data(), false);
+  merge_kernels().narrow(dtype == DType::bf16 ? StoredFloat::bf16 : StoredFloat::f32, values.data(),
+                         values.size(), bytes.data(), false);
   for (std::size_t t = 0; t < rows; ++t) {
     for (std::uint64_t at = 0; at < layout[t].bytes(); at += bytes.size()) {
       const auto some = std::min<std::uint64_t>(bytes.size(), layout[t].bytes() - at);
@@ -132,8 +132,8 @@ struct Setup {
 Setup set_up(const std::string& folder, const MergeRule& rule, DType dtype, std::size_t sources,
              std::uint64_t elements, std::size_t threads) {
   MergePaths paths;
-  const std::string kind = folder + "/" + std::string(name_of(dtype)) + "-" +
-                           std::to_string(elements) + "-";
+  const std::string kind =
+      folder + "/" + std::string(name_of(dtype)) + "-" + std::to_string(elements) + "-";
   for (std::size_t k = 0; k <= sources; ++k) {
     const bool base = k == sources;
     if (base && !traits_of(rule.method).uses_base) continue;
@@ -206,8 +206,10 @@ int run(const std::string& folder, std::size_t threads, std::uint64_t elements) 
     std::printf(",\"%s\":%.4g", name, rate);
     std::fflush(stdout);
   };
-  report("linear_f32_2", single_rate(folder, MergeMethod::linear, DType::f32, 2, elements, threads));
-  report("linear_f32_4", single_rate(folder, MergeMethod::linear, DType::f32, 4, elements, threads));
+  report("linear_f32_2",
+         single_rate(folder, MergeMethod::linear, DType::f32, 2, elements, threads));
+  report("linear_f32_4",
+         single_rate(folder, MergeMethod::linear, DType::f32, 4, elements, threads));
   report("task_f32_4",
          single_rate(folder, MergeMethod::task_arithmetic, DType::f32, 4, elements, threads));
   report("linear_bf16_4",

@@ -89,12 +89,11 @@ TEST_F(MergeEvaluatorTest, DeclaresDensitiesGroupsAndSums) {
   start({{"search", std::vector<std::string>{"weight", "density", "lambda"}},
          {"coefficients", std::string("simplex")},
          {"density_low", 0.2}});
-  EXPECT_THAT(names(),
-              ElementsAre("weight.first", "weight.other", "density.first.math",
-                          "density.first.code", "density.other.math", "density.other.code",
-                          "lambda.first", "lambda.other"));
-  const auto recipe = evaluator_->recipe(
-      *context_, {{0.25, 0.75, 0.5, 0.5, 0.3, 0.4, 0.6, 0.7, 1.5, 0.5}});
+  EXPECT_THAT(names(), ElementsAre("weight.first", "weight.other", "density.first.math",
+                                   "density.first.code", "density.other.math", "density.other.code",
+                                   "lambda.first", "lambda.other"));
+  const auto recipe =
+      evaluator_->recipe(*context_, {{0.25, 0.75, 0.5, 0.5, 0.3, 0.4, 0.6, 0.7, 1.5, 0.5}});
   ASSERT_TRUE(recipe) << recipe.error().text();
   const auto read = parse_recipe(*recipe, "/");
   ASSERT_TRUE(read) << read.error().text();
@@ -144,9 +143,10 @@ TEST_F(MergeEvaluatorTest, AsManyFilesAsFitAtOnce) {
 }
 
 TEST_F(MergeEvaluatorTest, FailingProgramsLeaveNoFiles) {
-  start({{"argv", std::vector<std::string>{"python3", std::string(PARETOD_SOURCE_DIR) +
-                                                          "/tests/support/evaluators/merged.py",
-                                           "die"}}});
+  start({{"argv",
+          std::vector<std::string>{
+              "python3", std::string(PARETOD_SOURCE_DIR) + "/tests/support/evaluators/merged.py",
+              "die"}}});
   evaluator_->evaluate({request(1, {1, 1})}, replies_.sink());
   replies_.wait_for(1);
   EXPECT_NE(replies_.take()[0].kind, ReplyKind::progress);

@@ -41,10 +41,9 @@ class MergeFixture {
     if (!fields.contains("scorer")) {
       std::filesystem::create_directories(folder("weights"));
       fields.emplace("weights_directory", std::string("weights"));
-      fields.emplace("argv",
-                     std::vector<std::string>{
-                         "python3",
-                         std::string(PARETOD_SOURCE_DIR) + "/tests/support/evaluators/merged.py"});
+      fields.emplace(
+          "argv", std::vector<std::string>{"python3", std::string(PARETOD_SOURCE_DIR) +
+                                                          "/tests/support/evaluators/merged.py"});
     }
     for (const EvaluatorType& type : evaluator_types()) {
       if (type.name == "merge") {

@@ -76,13 +76,14 @@ TEST(MergeRecipe, ErrorsPointAtTheField) {
   EXPECT_THAT(with("ties", R"("colour": 1)"), HasSubstr("/colour"));
   EXPECT_THAT(with("ties", R"("groups": [{"name": "g", "match": []}])"),
               HasSubstr("/groups/0/match: has to be an array of"));
-  EXPECT_THAT(with("ties", R"("groups": [{"name": "g", "match": [{"prefix": "a", "regex": "b"}]}])"),
-              HasSubstr("/groups/0/match/0: has to have one of"));
+  EXPECT_THAT(
+      with("ties", R"("groups": [{"name": "g", "match": [{"prefix": "a", "regex": "b"}]}])"),
+      HasSubstr("/groups/0/match/0: has to have one of"));
   EXPECT_THAT(with("ties", R"("groups": [{"name": "g!", "match": [{"prefix": "a"}]}])"),
               HasSubstr("/groups/0/name"));
-  EXPECT_THAT(with("ties",
-                   R"("groups": [{"name": "g", "match": [{"prefix": "a"}], "weight": {"x": 1}}])"),
-              HasSubstr("/groups/0/weight/x"));
+  EXPECT_THAT(
+      with("ties", R"("groups": [{"name": "g", "match": [{"prefix": "a"}], "weight": {"x": 1}}])"),
+      HasSubstr("/groups/0/weight/x"));
 }
 
 /// What mergekit makes of a configuration's parameter for a tensor (mergekit/config.py,
@@ -122,7 +123,8 @@ TEST(MergeRecipe, MergekitChoosesTheSameNumbersForEveryTensor) {
             {"name": "z", "match": [{"contains": "w"}], "weight": 0.75}])"}) {
     const auto recipe = parse_recipe(
         R"({"method": "ties", "base": "base", "sources": [{"name": "math", "path": "math"},
-            {"name": "code", "path": "code"}], "groups": )" + std::string(groups) + "}",
+            {"name": "code", "path": "code"}], "groups": )" +
+            std::string(groups) + "}",
         scratch.path().string());
     ASSERT_TRUE(recipe) << recipe.error().text();
     const auto sources = MergeSources::open(recipe->paths, recipe->rule);
@@ -130,7 +132,8 @@ TEST(MergeRecipe, MergekitChoosesTheSameNumbersForEveryTensor) {
     const auto yaml = mergekit_text(*recipe, *sources);
     ASSERT_TRUE(yaml);
     EXPECT_THAT(*yaml, HasSubstr("merge_method: ties\n"));
-    const std::string math = yaml->substr(yaml->find("/math"), yaml->find("/code") - yaml->find("/math"));
+    const std::string math =
+        yaml->substr(yaml->find("/math"), yaml->find("/code") - yaml->find("/math"));
     const std::string code = yaml->substr(yaml->find("/code"));
     for (const MergedTensor& tensor : sources->tensors()) {
       const GroupCoefficients& numbers = recipe->numbers.groups[tensor.group];

@@ -85,18 +85,17 @@ TEST_F(MergeSourcesTest, AVersionChangesWithTheFiles) {
   };
   const std::string before = version();
   EXPECT_EQ(version(), before);
-  std::filesystem::last_write_time(folder("a") + "/model.safetensors",
-                                   std::filesystem::file_time_type::clock::now() +
-                                       std::chrono::hours(1));
+  std::filesystem::last_write_time(
+      folder("a") + "/model.safetensors",
+      std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
   EXPECT_NE(version(), before);
 }
 
 TEST_F(MergeSourcesTest, HostileHeadersNeverReachTheEngine) {
   // Any mutation of a header, and any shortening, is an error or a model of the same tensors that
   // merges: nothing crashes and nothing reads outside the file.
-  const std::vector<TensorLayout> layout{{"a.weight", DType::f32, {3, 5}},
-                                         {"b", DType::bf16, {7}},
-                                         {"n", DType::i64, {2}}};
+  const std::vector<TensorLayout> layout{
+      {"a.weight", DType::f32, {3, 5}}, {"b", DType::bf16, {7}}, {"n", DType::i64, {2}}};
   write("good", layout);
   write("other", layout);
   std::filesystem::create_directories(folder("bad"));
@@ -105,8 +104,7 @@ TEST_F(MergeSourcesTest, HostileHeadersNeverReachTheEngine) {
   std::size_t header = 8;
   for (int i = 7; i >= 0; --i) {
     if (good[static_cast<std::size_t>(i)] != 0) {
-      header = 8 + static_cast<unsigned char>(good[0]) +
-               256 * static_cast<unsigned char>(good[1]);
+      header = 8 + static_cast<unsigned char>(good[0]) + 256 * static_cast<unsigned char>(good[1]);
       break;
     }
   }
