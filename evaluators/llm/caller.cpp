@@ -46,8 +46,7 @@ Caller::Caller(CallerOptions options, HttpMulti& http, ResponseLedger& ledger)
       ledger_(ledger),
       accounts_(options_.caps),
       governor_(options_.limits),
-      rng_(
-          static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count())) {
+      rng_(static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count())) {
   ledger_.for_each_spend([this](const std::string& job, std::int64_t day, std::int64_t micros) {
     accounts_.add_spent(job, day, micros);
   });
@@ -163,8 +162,7 @@ bool Caller::prepare(const Shared& pending) {
   if (!call.inference || call.ask_again || pending->retries > 0 || pending->intended) return false;
   const ResponseLedger::Known known = ledger_.find(call.key);
   if (known == ResponseLedger::Known::nothing) return false;
-  if (known == ResponseLedger::Known::unknown &&
-      (options_.resend_unknown || !options_.prices.paid())) {
+  if (known == ResponseLedger::Known::unknown && (options_.resend_unknown || !options_.prices.paid())) {
     ledger_.resend(call.key, call.job);
     return false;
   }
@@ -335,8 +333,7 @@ void Caller::lose(const Shared& pending, const std::string& why) {
 }
 
 void Caller::fail(const Shared& pending, const std::string& why) {
-  if (std::exchange(pending->intended, false))
-    ledger_.refused(pending->call.key, pending->call.job);
+  if (std::exchange(pending->intended, false)) ledger_.refused(pending->call.key, pending->call.job);
   release(pending, 0);
   CallResult result;
   result.reason = why;

@@ -72,8 +72,7 @@ std::vector<Parameter> space_of(const LlmConfig& config) {
   for (const AdapterConfig& adapter : merge.adapters) {
     out.push_back(real("beta." + adapter.name, -merge.bound, merge.bound));
   }
-  for (const RangeGene& range : config.ranges)
-    out.push_back(real(range.name, range.low, range.high));
+  for (const RangeGene& range : config.ranges) out.push_back(real(range.name, range.low, range.high));
   if (!config.prompts.system.empty()) out.push_back(categorical("system", config.prompts.system));
   if (!config.prompts.shots.empty()) out.push_back(categorical("shots", config.prompts.shots));
   return out;
@@ -163,12 +162,9 @@ json identity_of(const LlmConfig& config, const Genome& genome, const std::strin
     for (const AdapterCopy& copy : adapter.copies) adapters.back() = {adapters.back(), copy.id};
   }
   return {{"api", config.server.api},
-          {"model", config.server.model},
-          {"server", server},
-          {"adapters", adapters},
-          {"factor_space", config.merge.factor_space},
-          {"alpha", genome.alpha},
-          {"beta", genome.beta}};
+          {"model", config.server.model}, {"server", server},
+          {"adapters", adapters},         {"factor_space", config.merge.factor_space},
+          {"alpha", genome.alpha},        {"beta", genome.beta}};
 }
 
 }  // namespace paretod::llm

@@ -132,8 +132,7 @@ Prompt TrialRun::prompt_of(const Item& item) const {
 void TrialRun::plan() {
   const LlmConfig& config = workshop_.config;
   std::size_t longest = 0;
-  for (const TaskConfig& task : config.tasks)
-    longest = std::max(longest, task.splits[split_].size());
+  for (const TaskConfig& task : config.tasks) longest = std::max(longest, task.splits[split_].size());
   if (count_ > 0) longest = std::min(longest, count_);
   for (std::size_t i = 0; i < longest; ++i) {
     for (std::size_t task = 0; task < config.tasks.size(); ++task) {
@@ -247,7 +246,8 @@ void TrialRun::ask_tokens(Unit& unit, const std::string& text, const std::functi
 void TrialRun::ask_each_token(Unit& unit) {
   const std::vector<int>& all = workshop_.tokens.at(unit.context + unit.continuation);
   static const std::vector<int> none;
-  const std::vector<int>& before = unit.context.empty() ? none : workshop_.tokens.at(unit.context);
+  const std::vector<int>& before =
+      unit.context.empty() ? none : workshop_.tokens.at(unit.context);
   // A token may lie across the border; it belongs to the continuation.
   const auto border = std::mismatch(before.begin(), before.end(), all.begin(), all.end()).first;
   unit.first_token = std::max<std::size_t>(1, static_cast<std::size_t>(border - before.begin()));
@@ -352,10 +352,10 @@ void TrialRun::report_progress() {
   json examples = json::object();
   json partial = measured(prefix_, examples);
   if (partial.empty()) return;
-  json message{
-      {"type", "progress"},
-      {"done", static_cast<double>(items_.size() - open_) / static_cast<double>(items_.size())},
-      {"partial", std::move(partial)}};
+  json message{{"type", "progress"},
+               {"done", static_cast<double>(items_.size() - open_) /
+                            static_cast<double>(items_.size())},
+               {"partial", std::move(partial)}};
   if (!examples.empty()) message["examples"] = std::move(examples);
   say(std::move(message));
 }
@@ -503,14 +503,12 @@ CallCost worst_trial(const LlmConfig& config, const Dialect& dialect, const Call
     };
     const auto score = [&](std::size_t before, std::size_t text) {
       const std::uint64_t prompt = tokens_bound(config, before + text);
-      add(prompt, 1,
-          dialect.scores_text() == ScoresText::per_token ? tokens_bound(config, text) : 1);
+      add(prompt, 1, dialect.scores_text() == ScoresText::per_token ? tokens_bound(config, text) : 1);
     };
     for (std::size_t task = 0; task < config.tasks.size(); ++task) {
       const Needs needs = needs_of(config, task);
       std::size_t system = config.tasks[task].system.size();
-      for (const auto& [label, text] : config.prompts.system)
-        system = std::max(system, text.size());
+      for (const auto& [label, text] : config.prompts.system) system = std::max(system, text.size());
       for (const Example& example : config.tasks[task].splits[split]) {
         const std::size_t before = system + 1 + shots + example.prompt.size();
         if (needs.text) {

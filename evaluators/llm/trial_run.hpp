@@ -59,8 +59,8 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
     std::size_t choice = 0;
     std::string context;
     std::string continuation;
-    std::vector<int> tokens = {};  ///< per_token: of both
-    std::size_t first_token = 0;   ///< ... of the continuation
+    std::vector<int> tokens = {};     ///< per_token: of both
+    std::size_t first_token = 0;      ///< ... of the continuation
     Completion completion = {};
     std::size_t open = 0;  ///< calls
   };
@@ -112,8 +112,8 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   std::vector<Item> items_;  ///< by example, then by task
   std::vector<Unit> units_;
   std::unordered_set<std::uint64_t> calls_;  ///< not ended
-  std::size_t open_ = 0;                     ///< items
-  std::size_t prefix_ = 0;                   ///< items from the first one on that are done
+  std::size_t open_ = 0;              ///< items
+  std::size_t prefix_ = 0;            ///< items from the first one on that are done
   std::size_t reported_ = 0;
   bool over_ = false;
   CallCost spent_;

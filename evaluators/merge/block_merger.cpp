@@ -210,7 +210,8 @@ void BlockMerger::sparsify(const TensorFactors& factors, std::size_t p, std::siz
       return kernels_.keep_random(d, random(factors.seeds[p], k, begin, count), count, keep.below,
                                   scale, out);
     case Keep::Kind::ranked:
-      return sparsify_ranked(keep, k, random(factors.seeds[p], k, begin, count), count, scale, out);
+      return sparsify_ranked(keep, k, random(factors.seeds[p], k, begin, count), count, scale,
+                             out);
   }
 }
 

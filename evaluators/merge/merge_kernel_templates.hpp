@@ -113,7 +113,8 @@ struct MergeKernelSet {
   static void widen_difference(StoredFloat dtype, const std::byte* from, const float* base,
                                std::size_t count, float* to) {
     for_dtype(dtype, [&]<class D>(D) {
-      for_stored<D>(from, count, [&](std::size_t i, F x) { store(to + i, x - load<F>(base + i)); });
+      for_stored<D>(from, count,
+                    [&](std::size_t i, F x) { store(to + i, x - load<F>(base + i)); });
     });
     clear_padding(count, to);
   }
