@@ -36,6 +36,14 @@ struct ModelDescription {
   std::string features;   ///< path
   std::string reference;  ///< path
   double pixel_weight = 1;
+
+  /// Classes that samples are dealt, in turn: all but the null class.
+  [[nodiscard]] std::size_t labels() const { return shape.classes - (null_class ? 1 : 0); }
+  /// Of a sample of any block of noise.
+  [[nodiscard]] std::size_t label(std::size_t sample) const {
+    const std::size_t dealt = sample % labels();
+    return dealt + (null_class && dealt >= *null_class ? 1 : 0);
+  }
 };
 
 /// Errors name the file and carry pointers into it.

@@ -17,48 +17,21 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "evaluators/diffusion/schedule_config.hpp"
 #include "evaluators/diffusion/schedule_scorer.hpp"
 #include "evaluators/evaluator.hpp"
 #include "evaluators/in_process.hpp"
 
 namespace paretod {
 
-/// The configuration block of one schedule evaluator.
-struct ScheduleConfig {
-  std::string model;
-  std::string weights;
-  std::int64_t least_steps = 1;
-  std::int64_t most_steps = 10;
-  std::string nodes = "whole";
-  std::vector<std::string> solvers = {"ddim"};
-  std::vector<std::string> droppable;
-  std::string cost = "none";
-  std::int64_t samples = 2000;
-  std::int64_t noise_seed = 0;
-  bool kid = true;
-  std::int64_t cache_mb = 256;
-  std::int64_t slots = 0;
-};
-
 /// What a job may set.
 struct ScheduleJobParams {
   double guidance = 1;
 };
-
-/// The space that a configuration declares for a model; problems point into the configuration.
-Result<Parameter> schedule_parameter(const ScheduleConfig& config, const ModelDescription& model);
-
-/// The network calls that a point of a space with a parameter "schedule" (the declared one, maybe
-/// narrowed) stands for.
-Result<std::vector<ScheduleNode>> schedule_nodes(const SearchSpace& space, const Point& point,
-                                                 const ScheduleConfig& config,
-                                                 const ModelDescription& model);
 
 class ScheduleEvaluator final : public InProcessEvaluator {
  public:

@@ -20,7 +20,6 @@
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +28,8 @@
 #include "adapters/json/params_json.hpp"
 #include "adapters/json/parse.hpp"
 #include "adapters/json/space_json.hpp"
-#include "evaluators/diffusion/schedule_evaluator.hpp"
+#include "evaluators/diffusion/schedule_config.hpp"
+#include "evaluators/diffusion/schedule_scorer.hpp"
 #include "evaluators/diffusion/simd.hpp"
 
 namespace paretod {

@@ -5,9 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "adapters/safetensors/safetensors.hpp"
 #include "evaluators/diffusion/checkpoint_set.hpp"
-#include "evaluators/diffusion/influence.hpp"
 #include "evaluators/diffusion/parallel.hpp"
 #include "evaluators/diffusion/schedule.hpp"
 #include "evaluators/diffusion/tiles.hpp"
@@ -58,11 +56,6 @@ std::vector<double> sequence_key(const ScheduleRequest& request) {
   return key;
 }
 
-/// How many classes samples are dealt.
-std::size_t labels_of(const ModelDescription& model) {
-  return model.shape.classes - (model.null_class ? 1 : 0);
-}
-
 /// Processor time of this thread, which other load does not distort.
 double thread_seconds() {
   std::timespec now{};
@@ -80,28 +73,20 @@ struct ScheduleScorer::Scratch {
   Scratch(const DenoiserShape& shape, const FeatureNetwork& features)
       : sampler(shape),
         images(padded_rows(shape.pixels) * tile_lanes),
-        network(features.scratch_size()),
-        centred(features.rows() * tile_lanes),
-        change(features.rows() * tile_lanes) {}
+        network(features.scratch_size()) {}
 
   ScheduleSampler::Scratch sampler;
-  AlignedVector<float> images, network, centred, change;
-};
-
-/// Mergeable statistics of up to block_samples samples.
-struct ScheduleScorer::Block {
-  MomentSums sums;
-  KernelDistance::Block kernel;
+  AlignedVector<float> images, network;
 };
 
 /// What is known of one schedule on one block of noise.
 struct ScheduleScorer::Samples {
   std::vector<double> key;
-  std::size_t tiles = 0;          // sampled
-  AlignedVector<float> features;  // [tiles][rows][tile_lanes], every lane a sample
-  std::vector<Block> blocks;      // of the first tiles / block_tiles whole blocks, as needed
-  double seconds = 0;             // that sampling them took
-  std::size_t bad_tile = never;   // the first one that is not finite
+  std::size_t tiles = 0;            // sampled
+  AlignedVector<float> features;    // [tiles][rows][tile_lanes], every lane a sample
+  std::vector<SampleBlock> blocks;  // of its first whole blocks, as far as they were asked for
+  double seconds = 0;               // that sampling them took
+  std::size_t bad_tile = never;     // the first one that is not finite
   static constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 
   // While a batch is worked on.
@@ -110,7 +95,7 @@ struct ScheduleScorer::Samples {
 
   [[nodiscard]] std::size_t bytes() const {
     std::size_t total = features.size() * sizeof(float);
-    for (const Block& block : blocks) total += block.sums.products.size() * sizeof(double);
+    for (const SampleBlock& block : blocks) total += block.sums.products.size() * sizeof(double);
     return total;
   }
 };
@@ -127,58 +112,26 @@ Result<ScheduleScorer> ScheduleScorer::load(const std::string& model_path,
   Denoiser denoiser(model->shape, kernels);
   denoiser.assign(weights->data());
 
-  const auto feature_file = SafetensorsFile::open(model->features);
-  if (!feature_file) return feature_file.error();
-  auto features = FeatureNetwork::load(*feature_file, model->shape.pixels,
-                                       static_cast<float>(model->pixel_weight), kernels);
-  if (!features) return features.error();
-  const auto images = SafetensorsFile::open(model->reference);
-  if (!images) return images.error();
-  const auto searched = reference_features(*images, "a", *features, model->shape.pixels);
-  if (!searched) return searched.error();
-  const auto heldout = reference_features(*images, "b", *features, model->shape.pixels);
-  if (!heldout) return heldout.error();
-
-  const std::size_t dimension = features->dimension();
-  const std::size_t rows = features->rows();
-  std::optional<KernelDistance> kernel;
-  if (options.kernel_distance) {
-    kernel.emplace(*searched, dimension, rows, labels_of(*model), kernels);
-  }
-  FrechetDistance to_searched(moments_of(kernels, *searched, dimension, rows));
-  FrechetDistance to_heldout(moments_of(kernels, *heldout, dimension, rows));
-  return ScheduleScorer(std::move(*model), file->label, std::move(denoiser), std::move(*features),
-                        std::move(to_searched), std::move(to_heldout), std::move(kernel), options,
-                        kernels);
+  auto judge = SampleJudge::load(*model, options.kernel_distance, kernels);
+  if (!judge) return judge.error();
+  return ScheduleScorer(std::move(*model), file->label, std::move(denoiser), std::move(*judge),
+                        options, kernels);
 }
 
 ScheduleScorer::ScheduleScorer(ModelDescription model, std::string weights, Denoiser denoiser,
-                               FeatureNetwork features, FrechetDistance searched,
-                               FrechetDistance heldout, std::optional<KernelDistance> kernel,
-                               const ScheduleScorerOptions& options, const SimdKernels& kernels)
+                               SampleJudge judge, const ScheduleScorerOptions& options,
+                               const SimdKernels& kernels)
     : model_(std::move(model)),
       weights_(std::move(weights)),
       alpha_bar_(cosine_alpha_bar(model_.timesteps)),
       denoiser_(std::move(denoiser)),
-      features_(std::move(features)),
-      searched_(std::move(searched)),
-      heldout_(std::move(heldout)),
-      kernel_(std::move(kernel)),
+      judge_(std::move(judge)),
       kernels_(&kernels),
       noise_(options.noise_seed, model_.shape.pixels, noise_cache_bytes),
       cache_bytes_(options.cache_bytes) {}
 
 ScheduleScorer::ScheduleScorer(ScheduleScorer&&) noexcept = default;
 ScheduleScorer::~ScheduleScorer() = default;
-
-std::size_t ScheduleScorer::labels() const {
-  return labels_of(model_);
-}
-
-std::size_t ScheduleScorer::label(std::size_t sample) const {
-  const std::size_t dealt = sample % labels();
-  return dealt + (model_.null_class && dealt >= *model_.null_class ? 1 : 0);
-}
 
 ScheduleCost ScheduleScorer::cost(const ScheduleRequest& request) const {
   const std::size_t passes = Guidance{request.guidance}.passes();
@@ -199,7 +152,7 @@ ScheduleSampler ScheduleScorer::sampler(const ScheduleRequest& request) const {
 
 void ScheduleScorer::reserve_scratch(std::size_t threads) {
   while (scratch_.size() < threads) {
-    scratch_.push_back(std::make_unique<Scratch>(model_.shape, features_));
+    scratch_.push_back(std::make_unique<Scratch>(model_.shape, judge_.features()));
   }
 }
 
@@ -212,7 +165,7 @@ std::vector<ScheduleScore> ScheduleScorer::score(std::span<const ScheduleRequest
     std::size_t end = first;
     std::size_t bytes = 0;
     for (; end < requests.size(); ++end) {
-      bytes += requests[end].samples * features_.rows() * sizeof(float);
+      bytes += requests[end].samples * judge_.features().rows() * sizeof(float);
       if (end > first && bytes > batch_bytes) break;
     }
     const auto group = score_group(requests.subspan(first, end - first), threads, cancelled);
@@ -251,7 +204,7 @@ bool ScheduleScorer::sample_tile(const ScheduleSampler& sampler, const NoiseBloc
   std::copy(from, from + size, scratch.images.begin());
   std::size_t labels[tile_lanes];
   for (std::size_t lane = 0; lane < tile_lanes; ++lane) {
-    labels[lane] = label(tile * tile_lanes + lane);
+    labels[lane] = model_.label(tile * tile_lanes + lane);
   }
   return sampler.sample(scratch.images.data(), labels, scratch.sampler);
 }
@@ -266,7 +219,7 @@ void ScheduleScorer::draw(std::span<const std::shared_ptr<Samples>> all, std::si
   std::vector<ScheduleSampler> samplers;
   std::vector<std::shared_ptr<const NoiseBlock>> noise;
   std::vector<std::atomic<std::size_t>> bad_tiles(all.size());
-  const std::size_t tile_size = features_.rows() * tile_lanes;
+  const std::size_t tile_size = judge_.features().rows() * tile_lanes;
   for (std::size_t i = 0; i < all.size(); ++i) {
     Samples& samples = *all[i];
     samples.features.resize(std::max(samples.tiles, samples.wanted_tiles) * tile_size);
@@ -294,8 +247,8 @@ void ScheduleScorer::draw(std::span<const std::shared_ptr<Samples>> all, std::si
       }
       return;
     }
-    features_.compute(scratch.images.data(), tile_lanes, all[i]->features.data() + tile * tile_size,
-                      scratch.network.data());
+    judge_.features().compute(scratch.images.data(), tile_lanes,
+                              all[i]->features.data() + tile * tile_size, scratch.network.data());
   });
   if (cancelled) {
     for (const auto& samples : all) samples->features.resize(samples->tiles * tile_size);
@@ -312,30 +265,6 @@ void ScheduleScorer::draw(std::span<const std::shared_ptr<Samples>> all, std::si
     samples.tiles = std::max(samples.tiles, std::min(samples.wanted_tiles, samples.bad_tile));
     samples.features.resize(samples.tiles * tile_size);
   }
-}
-
-void ScheduleScorer::summarize(const float* tiles, std::size_t first, std::size_t samples,
-                               Block& block) const {
-  const std::size_t rows = features_.rows();
-  AlignedVector<float> masked;
-  if (samples % tile_lanes != 0) {  // sums run over whole tiles
-    masked.assign(tiles, tiles + tiles_for(samples) * rows * tile_lanes);
-    float* last = masked.data() + samples / tile_lanes * rows * tile_lanes;
-    for (std::size_t row = 0; row < rows; ++row) {
-      std::fill(last + row * tile_lanes + samples % tile_lanes, last + (row + 1) * tile_lanes,
-                0.0F);
-    }
-    tiles = masked.data();
-  }
-  block.sums = {samples, std::vector<double>(features_.dimension()),
-                std::vector<double>(rows * rows), rows};
-  for (std::size_t row = 0; row < rows; row += 4) {
-    sum_strip(*kernels_, tiles, tiles_for(samples), row, block.sums);
-  }
-  if (!kernel_) return;
-  std::vector<double> labels;
-  for (std::size_t i = 0; i < samples; ++i) labels.push_back(static_cast<double>(label(first + i)));
-  block.kernel = kernel_->block(tiles, labels);
 }
 
 std::vector<ScheduleScore> ScheduleScorer::score_group(std::span<const ScheduleRequest> requests,
@@ -366,98 +295,59 @@ std::vector<ScheduleScore> ScheduleScorer::score_group(std::span<const ScheduleR
     return scores;
   }
 
-  struct Task {
-    const float* tiles;
-    std::size_t first;
-    std::size_t samples;
-    Block* block;
-  };
-  std::vector<Task> tasks;
-  std::vector<Block> tails(requests.size());
-  const std::size_t block_size = block_tiles * features_.rows() * tile_lanes;
-  // Growing a vector moves its blocks: first all sizes, then the tasks.
-  std::vector<std::pair<Samples*, std::size_t>> new_blocks;
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    Samples& samples = *of_request[i];
-    if (tiles_for(requests[i].samples) > samples.bad_tile) {
+    if (tiles_for(requests[i].samples) > of_request[i]->bad_tile) {
       scores[i].status = ScheduleScore::Status::not_finite;
-      continue;
-    }
-    const std::size_t whole = requests[i].samples / block_samples;
-    for (std::size_t b = samples.blocks.size(); b < whole; ++b) new_blocks.push_back({&samples, b});
-    samples.blocks.resize(std::max(samples.blocks.size(), whole));
-    if (const std::size_t rest = requests[i].samples % block_samples; rest > 0) {
-      tasks.push_back(
-          {samples.features.data() + whole * block_size, whole * block_samples, rest, &tails[i]});
     }
   }
-  for (const auto& [samples, b] : new_blocks) {
-    tasks.push_back({samples->features.data() + b * block_size, b * block_samples, block_samples,
-                     &samples->blocks[b]});
-  }
-  parallel_for(threads, tasks.size(), [&](std::size_t t, std::size_t) {
-    summarize(tasks[t].tiles, tasks[t].first, tasks[t].samples, *tasks[t].block);
-  });
+  std::vector<SampleBlock> tails(requests.size());
+  summarize(requests, of_request, threads, tails);
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    if (scores[i].status == ScheduleScore::Status::ok) {
-      measure(requests[i], *of_request[i], tails[i], threads, scores[i]);
+    if (scores[i].status != ScheduleScore::Status::ok) continue;
+    const Samples& samples = *of_request[i];
+    std::vector<const SampleBlock*> blocks;
+    for (std::size_t b = 0; b < requests[i].samples / block_samples; ++b) {
+      blocks.push_back(&samples.blocks[b]);
     }
+    if (requests[i].samples % block_samples > 0) blocks.push_back(&tails[i]);
+    static_cast<SampleDistances&>(scores[i]) =
+        judge_.judge(samples.features.data(), requests[i].samples, blocks, threads);
+    scores[i].seconds = samples.seconds / static_cast<double>(samples.tiles * tile_lanes);
   }
   shrink_cache();
   return scores;
 }
 
-void ScheduleScorer::measure(const ScheduleRequest& request, const Samples& samples,
-                             const Block& tail, std::size_t threads, ScheduleScore& score) {
-  const std::size_t dimension = features_.dimension();
-  const std::size_t rows = features_.rows();
-  const std::size_t whole = request.samples / block_samples;
-  MomentSums sums{0, std::vector<double>(dimension), std::vector<double>(rows * rows), rows};
-  std::vector<KernelDistance::Block> kernel_blocks;
-  for (std::size_t b = 0; b < whole; ++b) {
-    merge(samples.blocks[b].sums, sums);
-    kernel_blocks.push_back(samples.blocks[b].kernel);
+void ScheduleScorer::summarize(std::span<const ScheduleRequest> requests,
+                               std::span<const std::shared_ptr<Samples>> samples,
+                               std::size_t threads, std::vector<SampleBlock>& tails) const {
+  struct Task {
+    const Samples* samples;
+    std::size_t first;
+    std::size_t count;
+    SampleBlock* block;
+  };
+  // Growing a vector moves its blocks: first all sizes, then the tasks.
+  std::vector<std::pair<Samples*, std::size_t>> new_blocks;
+  std::vector<Task> tasks;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    Samples& all = *samples[i];
+    if (tiles_for(requests[i].samples) > all.bad_tile) continue;
+    const std::size_t whole = requests[i].samples / block_samples;
+    for (std::size_t b = all.blocks.size(); b < whole; ++b) new_blocks.push_back({&all, b});
+    all.blocks.resize(std::max(all.blocks.size(), whole));
+    const std::size_t rest = requests[i].samples % block_samples;
+    if (rest > 0) tasks.push_back({&all, whole * block_samples, rest, &tails[i]});
   }
-  if (request.samples % block_samples > 0) {
-    merge(tail.sums, sums);
-    kernel_blocks.push_back(tail.kernel);
+  for (const auto& [all, b] : new_blocks) {
+    tasks.push_back({all, b * block_samples, block_samples, &all->blocks[b]});
   }
-  if (kernel_) score.kernel_distance = kernel_->value(kernel_blocks);
-  score.seconds = samples.seconds / static_cast<double>(samples.tiles * tile_lanes);
-
-  std::vector<float> influence(request.samples);
-  if (request.samples < dimension) {
-    std::vector<double> matrix(request.samples * dimension);
-    for (std::size_t i = 0; i < request.samples; ++i) {
-      const float* lane =
-          samples.features.data() + i / tile_lanes * rows * tile_lanes + i % tile_lanes;
-      for (std::size_t d = 0; d < dimension; ++d) matrix[i * dimension + d] = lane[d * tile_lanes];
-    }
-    const auto expansion = searched_.expand(matrix);
-    score.distance = expansion.distance;
-    score.heldout = heldout_.expand(matrix).distance;
-    std::copy(expansion.influence.begin(), expansion.influence.end(), influence.begin());
-  } else {
-    const Moments moments = moments_of(sums);
-    FrechetDistance::Expansion expansion;
-    parallel_for(threads, 2, [&](std::size_t set, std::size_t) {
-      if (set == 0) {
-        expansion = searched_.expand(moments);
-      } else {
-        score.heldout = heldout_.to(moments);
-      }
-    });
-    score.distance = expansion.distance;
-    const LinearLayer layer = influence_layer(expansion);
-    parallel_for(threads, tiles_for(request.samples), [&](std::size_t tile, std::size_t worker) {
-      const std::size_t first = tile * tile_lanes;
-      influence_of_tile(*kernels_, layer, moments,
-                        samples.features.data() + tile * rows * tile_lanes, request.samples - first,
-                        influence.data() + first, scratch_[worker]->centred.data(),
-                        scratch_[worker]->change.data());
-    });
-  }
-  score.standard_error = stratified_error(influence, labels());
+  const std::size_t rows = judge_.features().rows();
+  parallel_for(threads, tasks.size(), [&](std::size_t t, std::size_t) {
+    const Task& task = tasks[t];
+    *task.block =
+        judge_.block(task.samples->features.data() + task.first * rows, task.first, task.count);
+  });
 }
 
 std::vector<float> ScheduleScorer::images(const ScheduleRequest& request, std::size_t threads) {

@@ -18,17 +18,14 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "evaluators/diffusion/denoiser.hpp"
-#include "evaluators/diffusion/feature_network.hpp"
-#include "evaluators/diffusion/frechet.hpp"
-#include "evaluators/diffusion/kernel_distance.hpp"
 #include "evaluators/diffusion/model_description.hpp"
 #include "evaluators/diffusion/noise.hpp"
+#include "evaluators/diffusion/sample_judge.hpp"
 #include "evaluators/diffusion/simd.hpp"
 #include "evaluators/diffusion/solver.hpp"
 #include "optimizers/core/result.hpp"
@@ -57,18 +54,14 @@ struct ScheduleCost {
   double multiply_adds = 0;  ///< of the matrices in them
 };
 
-struct ScheduleScore {
+struct ScheduleScore : SampleDistances {
   enum class Status {
     ok,
     not_finite,  ///< the network's output overflowed: no distance exists
     cancelled,
   };
   Status status = Status::ok;
-  double distance = 0;                    ///< Frechet, to A
-  double standard_error = 0;              ///< of `distance`, over noise (influence.hpp)
-  double heldout = 0;                     ///< Frechet, to B
-  std::optional<double> kernel_distance;  ///< to A, if wanted
-  double seconds = 0;                     ///< of processor time per image sampled, as measured
+  double seconds = 0;  ///< of processor time per image sampled, as measured
 };
 
 class ScheduleScorer {
@@ -93,18 +86,13 @@ class ScheduleScorer {
 
   /// Images [samples][pixels] of a request, as they are scored; empty when not finite.
   std::vector<float> images(const ScheduleRequest& request, std::size_t threads);
-  /// Label of sample i of every block of noise.
-  [[nodiscard]] std::size_t label(std::size_t sample) const;
 
  private:
   struct Scratch;
   struct Samples;
-  struct Block;
 
-  ScheduleScorer(ModelDescription model, std::string weights, Denoiser denoiser,
-                 FeatureNetwork features, FrechetDistance searched, FrechetDistance heldout,
-                 std::optional<KernelDistance> kernel, const ScheduleScorerOptions& options,
-                 const SimdKernels& kernels);
+  ScheduleScorer(ModelDescription model, std::string weights, Denoiser denoiser, SampleJudge judge,
+                 const ScheduleScorerOptions& options, const SimdKernels& kernels);
 
   std::vector<ScheduleScore> score_group(std::span<const ScheduleRequest> requests,
                                          std::size_t threads, const std::atomic<bool>& cancelled);
@@ -115,21 +103,18 @@ class ScheduleScorer {
             const std::atomic<bool>& cancelled);
   bool sample_tile(const ScheduleSampler& sampler, const NoiseBlock& noise, std::size_t tile,
                    Scratch& scratch) const;
-  void summarize(const float* tiles, std::size_t first, std::size_t samples, Block& block) const;
-  void measure(const ScheduleRequest& request, const Samples& samples, const Block& tail,
-               std::size_t threads, ScheduleScore& score);
+  /// Completes blocks and tails of what has been drawn for the requests.
+  void summarize(std::span<const ScheduleRequest> requests,
+                 std::span<const std::shared_ptr<Samples>> samples, std::size_t threads,
+                 std::vector<SampleBlock>& tails) const;
   [[nodiscard]] ScheduleSampler sampler(const ScheduleRequest& request) const;
-  [[nodiscard]] std::size_t labels() const;
   void reserve_scratch(std::size_t threads);
 
   ModelDescription model_;
   std::string weights_;
   std::vector<double> alpha_bar_;
   Denoiser denoiser_;
-  FeatureNetwork features_;
-  FrechetDistance searched_;
-  FrechetDistance heldout_;
-  std::optional<KernelDistance> kernel_;
+  SampleJudge judge_;
   const SimdKernels* kernels_;
   NoiseSource noise_;
   std::size_t cache_bytes_;

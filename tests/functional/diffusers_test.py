@@ -14,7 +14,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tests/support'))
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, wait_for  # noqa: E402
 
 SOURCE = ROOT / 'adapters/python/src'
 EXAMPLES = ROOT / 'adapters/python/examples'
@@ -100,7 +100,8 @@ class Diffusers(unittest.TestCase):
         job = json.loads((EXAMPLES / 'diffusion-job.json').read_text())
         job['budget']['trials'] = 40
         with Daemon(config) as daemon:
-            daemon.start()
+            daemon.start(ready=False)
+            wait_for(daemon.answers, 'the daemon, whose evaluators load torch', 900)
             done = paretod.Client(daemon.url).submit(job)
             self.assertEqual(done.wait()['status'], 'succeeded')
             front = done.front()

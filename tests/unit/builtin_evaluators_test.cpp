@@ -148,9 +148,9 @@ struct Fixture {
 TEST(BuiltinEvaluators, NamesAreSortedAndComplete) {
   std::vector<std::string> names;
   for (const TestProblem& problem : builtin_problems()) names.push_back(problem.name);
-  EXPECT_THAT(names,
-              ::testing::ElementsAre("ddim", "dtlz1", "dtlz2", "dtlz7", "lcsc-toy", "rosenbrock",
-                                     "sphere", "zdt1", "zdt2", "zdt3", "zdt4", "zdt6"));
+  EXPECT_THAT(names, ::testing::ElementsAre("ddim", "dtlz1", "dtlz2", "dtlz7", "evo-pool",
+                                            "evo-pool-tasks", "lcsc-toy", "rosenbrock", "sphere",
+                                            "zdt1", "zdt2", "zdt3", "zdt4", "zdt6"));
 }
 
 TEST(BuiltinEvaluators, WithoutNoiseValuesAreExact) {

@@ -518,7 +518,7 @@ TEST_F(ScheduleScorerDigitsTest, ImagesAreThoseThatAreScored) {
     EXPECT_GE(pixel, -1);
     EXPECT_LE(pixel, 1);
   }
-  EXPECT_EQ(scorer->label(13), 3U);
+  EXPECT_EQ(scorer->model().label(13), 3U);
 }
 
 }  // namespace

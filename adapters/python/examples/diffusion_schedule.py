@@ -101,11 +101,12 @@ def sample(schedule, x):
             said = PIPELINE.unet(x, step["at"]).sample
         if scheduler.config.prediction_type == "v_prediction":
             image = a.sqrt() * x - (1 - a).sqrt() * said
+            noisy = a.sqrt() * said + (1 - a).sqrt() * x
         else:
-            image = (x - (1 - a).sqrt() * said) / a.sqrt()
+            image, noisy = (x - (1 - a).sqrt() * said) / a.sqrt(), said
         if scheduler.config.clip_sample:
             image = image.clamp(-1, 1)
-        x = b.sqrt() * image + (1 - b).sqrt() * (x - a.sqrt() * image) / (1 - a).sqrt()
+        x = b.sqrt() * image + (1 - b).sqrt() * noisy
     return x
 
 
