@@ -55,7 +55,7 @@ void make_openmp_wait_passively(char** argv) {
 
 int main(int argc, char** argv) {
   const std::string_view verb = argc > 1 ? argv[1] : "";
-  if (verb == "serve" || verb == "worker") make_openmp_wait_passively(argv);
+  if (verb == "serve" || verb == "worker" || verb == "merge") make_openmp_wait_passively(argv);
   return paretod::cli_main(argc, argv,
                            {.version = std::string(paretod::build_version()),
                             .serve = paretod::serve,

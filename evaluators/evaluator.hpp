@@ -121,6 +121,12 @@ class Evaluator {
   virtual void evaluate(std::vector<EvaluationRequest> requests, Reply reply) = 0;
   /// Best effort: the reply may still be the result.  Unknown tickets are ignored.
   virtual void cancel(std::uint64_t ticket) = 0;
+  /// What a candidate of it stands for, as a document to keep: of merged models the recipe
+  /// (evaluators/merge/merge_recipe.hpp).  From any thread.
+  [[nodiscard]] virtual Result<std::string> recipe(const EvaluationContext& /*context*/,
+                                                   const Candidate& /*candidate*/) const {
+    return Error{ErrorKind::not_found, "this evaluator merges no models"};
+  }
 };
 
 /// What constructing an evaluator may use.

@@ -5,6 +5,7 @@
 #include "evaluators/diffusion/schedule_evaluator.hpp"
 #include "evaluators/http/http_evaluator.hpp"
 #include "evaluators/library/library_evaluator.hpp"
+#include "evaluators/merge/merge_evaluator.hpp"
 #include "evaluators/process/process_evaluator.hpp"
 #include "evaluators/workers/workers_evaluator.hpp"
 
@@ -13,7 +14,8 @@ namespace paretod {
 std::vector<EvaluatorType> evaluator_types() {
   return {
       diffusion_evaluator_type(), schedule_evaluator_type(), http_evaluator_type(),
-      library_evaluator_type(),   process_evaluator_type(),  workers_evaluator_type(),
+      library_evaluator_type(),   merge_evaluator_type(),    process_evaluator_type(),
+      workers_evaluator_type(),
   };
 }
 

@@ -23,7 +23,8 @@ double square(double x) {
 
 }  // namespace
 
-CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population, Covariance covariance)
+CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population, Covariance covariance,
+             bool active)
     : mean_(std::move(start)), sigma_(sigma) {
   const auto n = static_cast<double>(dimension());
   if (population == 0) population = 4 + static_cast<std::size_t>(3 * std::log(n));
@@ -55,7 +56,7 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population, Co
       std::min({1 + rate_one_ / rate_mu_, 1 + 2 * mu_eff_negative / (mu_eff_ + 2),
                 (1 - rate_one_ - rate_mu_) / (n * rate_mu_)});
   for (double& weight : weights_) {
-    weight *= weight > 0 ? 1 / positive : negative_sum / -negative;
+    weight *= weight > 0 ? 1 / positive : active ? negative_sum / -negative : 0;
   }
 
   const std::size_t size = dimension();

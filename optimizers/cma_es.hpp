@@ -31,10 +31,11 @@ class CmaEs {
   };
   enum class Covariance { full, diagonal };
 
-  /// `population` 0 is the default of the tutorial, 4 + 3 ln n; otherwise at least 4.  Requires a
-  /// start of at least one dimension and sigma > 0.
+  /// `population` 0 is the default of the tutorial, 4 + 3 ln n; otherwise at least 4.  Not
+  /// `active`: the worse half has no weight, so its order does not matter.  Requires a start of at
+  /// least one dimension and sigma > 0.
   CmaEs(std::vector<double> start, double sigma, std::size_t population = 0,
-        Covariance covariance = Covariance::full);
+        Covariance covariance = Covariance::full, bool active = true);
 
   [[nodiscard]] std::size_t dimension() const { return mean_.size(); }
   [[nodiscard]] std::size_t population() const { return weights_.size(); }
@@ -48,6 +49,8 @@ class CmaEs {
   /// Moves the distribution without changing its shape (a mean that left the bounds, say).
   void set_mean(std::vector<double> mean) { mean_ = std::move(mean); }
   [[nodiscard]] double sigma() const { return sigma_; }
+  /// Changes the size of the distribution, not its shape.
+  void set_sigma(double sigma) { sigma_ = sigma; }
   /// Ratio of the largest to the smallest standard deviation of the distribution's axes.
   [[nodiscard]] double axis_ratio() const;
   /// Standard deviation of one coordinate.

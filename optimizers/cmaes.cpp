@@ -12,6 +12,7 @@
 
 #include "optimizers/cma_es.hpp"
 #include "optimizers/core/front.hpp"
+#include "optimizers/fold.hpp"
 
 // The distribution lives in latent coordinates: the sampling box of the space is the unit cube,
 // logarithmic where the space says so.
@@ -62,37 +63,28 @@ class Axis {
     width_ = scaled(c.sampling_high + wide) - origin_;
     low_ = to_unit(scaled(c.low - wide));
     high_ = to_unit(scaled(c.high + wide));
-    folds_ = !whole && width_ > 0 && std::isfinite(low_) && std::isfinite(high_);
-    margin_ = folds_ ? fold_margin * (high_ - low_) : 0;
+    if (!whole && width_ > 0 && std::isfinite(low_) && std::isfinite(high_)) {
+      fold_.emplace(low_, high_, fold_margin * (high_ - low_));
+    }
     step = whole && width_ > 0 ? 1 / width_ : 0;
   }
 
   [[nodiscard]] double value(double latent) const {
-    const double x = origin_ + width_ * (folds_ ? fold(latent) : latent);
+    const double x = origin_ + width_ * (fold_ ? fold_->value(latent) : latent);
     return log_ ? std::exp(x) : x;
   }
   [[nodiscard]] double latent(double value) const {
     const double u = to_unit(scaled(value));
-    if (!folds_) return u;
-    // Both margins are parabolas whose vertex is the bound.
-    if (u < low_ + margin_) {
-      return low_ - margin_ + 2 * std::sqrt(margin_ * std::max(0.0, u - low_));
-    }
-    if (u > high_ - margin_) {
-      return high_ + margin_ - 2 * std::sqrt(margin_ * std::max(0.0, high_ - u));
-    }
-    return u;
+    return fold_ ? fold_->latent(u) : u;
   }
   /// The latent nearest to home that means the same: every fold is a mirror of the first.
   [[nodiscard]] double home(double latent) const {
     if (whole)
       return std::clamp(latent, low_ + step / 2, std::max(low_ + step / 2, high_ - step / 2));
-    return folds_ ? unfold(latent) : latent;
+    return fold_ ? fold_->home(latent) : latent;
   }
 
-  [[nodiscard]] bool beyond(double latent) const {
-    return folds_ && (latent < low_ - margin_ || latent > high_ + margin_);
-  }
+  [[nodiscard]] bool beyond(double latent) const { return fold_ && fold_->beyond(latent); }
 
   bool whole;
   double step = 0;  ///< latent distance of neighbouring whole numbers
@@ -100,26 +92,11 @@ class Axis {
  private:
   [[nodiscard]] double scaled(double x) const { return log_ ? std::log(x) : x; }
   [[nodiscard]] double to_unit(double x) const { return width_ > 0 ? (x - origin_) / width_ : 0.5; }
-  [[nodiscard]] double unfold(double u) const {
-    const double first = low_ - margin_, last = high_ + margin_;
-    if (u >= first && u <= last) return u;
-    const double length = last - first;
-    const double phase = std::fmod(u - first, 2 * length);
-    const double along = phase < 0 ? phase + 2 * length : phase;
-    return first + (along > length ? 2 * length - along : along);
-  }
-  [[nodiscard]] double fold(double latent) const {
-    const double u = unfold(latent);
-    const auto bend = [&](double beyond) { return beyond * beyond / (4 * margin_); };
-    if (u < low_ + margin_) return low_ + bend(u - (low_ - margin_));
-    if (u > high_ - margin_) return high_ - bend(high_ + margin_ - u);
-    return u;
-  }
 
   bool log_;
-  bool folds_ = false;
   double origin_ = 0, width_ = 0;
-  double low_ = 0, high_ = 1, margin_ = 0;
+  double low_ = 0, high_ = 1;
+  std::optional<Fold> fold_;
 };
 
 /// What ranks a trial: failures last, then by violation, then by value.

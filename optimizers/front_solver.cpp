@@ -19,6 +19,9 @@ constexpr std::uint64_t pool_seed = 1;
 /// Of scaled objectives, and the weight of squared misses, level by level.
 constexpr std::array<double, 4> temperatures{0.1, 0.02, 0.004, 0.001};
 constexpr std::array<double, 4> penalties{10, 100, 1e3, 1e4};
+/// Of misses when solutions are compared: more than what a bound can cost, and little enough that
+/// what the penalties leave over does not decide.
+constexpr double miss_weight = 100;
 constexpr int iterations = 30;  // per level
 constexpr int memory = 5;       // of the non-monotone line search
 constexpr double least_direction = 0.01;
@@ -202,7 +205,7 @@ std::vector<SolverPoint> FrontSolver::front(
 SolverPoint FrontSolver::minimise(const Scalarisation& goal,
                                   std::span<const SolverPoint> starts) const {
   const auto rating = [&](const SolverPoint& p) {
-    return goal.value(p.y) + penalties.back() * goal.miss(p.y);
+    return goal.value(p.y) + miss_weight * goal.miss(p.y);
   };
   const SolverPoint* start = nullptr;
   double least = infinity;

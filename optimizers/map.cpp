@@ -26,6 +26,7 @@ constexpr std::size_t least_freedom = 3;
 constexpr double design_share = 0.6;  // of the budget at most
 constexpr double bayesian_design = 0.4, bayesian_end = 0.7;
 constexpr std::size_t paper_rounds = 4;
+constexpr std::uint64_t replacement_stream = 301;
 constexpr double ninety_percent = 1.6448536269514722;
 constexpr double coverage_to_stop = 0.9;
 
@@ -33,6 +34,12 @@ constexpr double coverage_to_stop = 0.9;
 std::size_t least_points(const SearchProblem& problem) {
   const bool simplex = problem.space.parameters().front().type == ParameterType::simplex;
   return quadratic_terms(problem.space.dimension(), simplex) + least_freedom;
+}
+
+/// Whether the surrogates learn from it.
+bool counts(const Trial& trial, const MapParams& params) {
+  return trial.ok() && trial.violation() <= 0 &&
+         trial.candidate.fidelity == static_cast<std::uint64_t>(params.fidelity);
 }
 
 /// Design, then verification of what the surrogates predict, without barriers: whenever a slot is
@@ -48,7 +55,7 @@ class Map {
                                 : std::max<std::size_t>(4, problem.objectives.size())) {
     for (const Trial& trial : problem.known) {
       known_.push_back(space_.scaled(trial.candidate.point));
-      if (trial.ok()) ++measured_;
+      if (counts(trial, params)) ++measured_;
     }
     plan_design();
   }
@@ -129,17 +136,14 @@ class Map {
       design_.pop_front();
       return true;
     }
-    // What is in flight still counts; with nothing in flight the search goes on with what it has.
-    if (measured_ < least_points(problem_) && evaluations_.in_flight() > 0) return false;
-    if (!model()) {
-      // Nothing could be measured yet.
-      Rng rng(problem_.seed, 301, static_cast<std::uint32_t>(turn_++));
-      const Point point = problem_.space.sample(rng);
-      submit({candidate(point, "design"), space_.scaled(point), std::nullopt});
-      return true;
-    }
     std::vector<std::vector<double>> pending;
     for (const auto& [number, asked] : asked_) pending.push_back(asked.x);
+    if (measured_ < least_points(problem_)) {
+      // The rest of the design may do; points of it that failed are made up for.
+      if (measured_ + pending.size() >= least_points(problem_)) return false;
+      submit(replacement(pending));
+      return true;
+    }
     std::vector<double> x;
     const bool learning = params_.mode == "bayesian" && asked_count_ < bayesian_until_;
     if (learning && params_.paper()) {
@@ -160,6 +164,17 @@ class Map {
     if (!learning) asked.prediction = model()->predict(point);
     submit(std::move(asked));
     return true;
+  }
+
+  Asked replacement(const std::vector<std::vector<double>>& pending) {
+    std::vector<double> x;
+    if (model()) x = model()->least_sure(pending, turn_++);
+    if (x.empty()) {
+      Rng rng(problem_.seed, replacement_stream, static_cast<std::uint32_t>(turn_++));
+      x = space_.scaled(problem_.space.sample(rng));
+    }
+    const Point point = space_.point(x);
+    return {candidate(point, "design"), space_.scaled(point), std::nullopt};
   }
 
   /// The published acquisition: a batch per task and round.
@@ -196,10 +211,15 @@ class Map {
       asked.retry = true;
       retries_.push_back(asked);
     }
-    const bool ok = trial.ok() && trial.violation() <= 0;
+    const bool ok = counts(trial, params_);
     if (ok) ++measured_;
     if (ok && asked.prediction) judge(*asked.prediction, trial);
     trials_.push_back(std::move(trial));
+    // What others had measured tells as much.
+    for (Trial& other : evaluations_.injected()) {
+      if (counts(other, params_)) ++measured_;
+      trials_.push_back(std::move(other));
+    }
     stale_ = true;
   }
 
@@ -328,7 +348,7 @@ Problems check_map(const SearchProblem& problem, const MapParams& params) {
   const std::size_t least =
       std::max(least_points(problem), static_cast<std::size_t>(params.design));
   std::size_t known = 0;
-  for (const Trial& trial : problem.known) known += trial.ok() ? 1 : 0;
+  for (const Trial& trial : problem.known) known += counts(trial, params) ? 1 : 0;
   if (problem.trials > 0 && problem.trials + known < least) {
     const std::size_t n = problem.space.dimension();
     const std::size_t p = quadratic_terms(n, simplex);

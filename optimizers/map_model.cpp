@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <set>
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -27,7 +27,8 @@ constexpr double ninety_percent = 1.6448536269514722;
 constexpr double least_r2 = 0.5;  // leave-one-out, of a model that can tell
 constexpr double reference = 1.1;
 constexpr double equal_within = 5e-4;  // of the front's range
-constexpr std::size_t drawn_directions = 24;
+/// Besides those of the front shown, which at many objectives are mostly on its rim.
+constexpr std::size_t fresh_directions = 48;
 /// Streams of the seed.
 constexpr std::uint64_t draw_stream = 201, gain_stream = 202;
 constexpr std::size_t neighbours = 5;
@@ -57,6 +58,16 @@ SurrogateOptions options_for(const MapParams& params, bool simplex) {
   if (params.link == "logit") options.link = Link::logit;
   if (params.link == "log") options.link = Link::log;
   return options;
+}
+
+/// As published: by the range of the metric.  Theirs is softplus where this is the logarithm.
+Link paper_link(const std::vector<Observation>& observations, const SurrogateOptions& options) {
+  bool bounded = true, positive = true;
+  for (const Observation& o : observations) {
+    bounded = bounded && o.value >= options.low && o.value <= options.high;
+    positive = positive && o.value > options.low;
+  }
+  return bounded ? Link::logit : positive ? Link::log : Link::identity;
 }
 
 /// The best in each objective, then again and again the point farthest from all before it
@@ -207,7 +218,7 @@ void MapModel::take_in(const SearchProblem& problem, const MapParams& params,
 }
 
 void MapModel::fit_surrogates(const MapParams& params) {
-  const SurrogateOptions options = options_for(params, space_.simplex());
+  SurrogateOptions options = options_for(params, space_.simplex());
   std::vector<Observation> observations(measured_.size());
   for (std::size_t i = 0; i < measured_.size(); ++i) observations[i].x = measured_[i].x;
   for (std::size_t k = 0; k < objectives_.size(); ++k) {
@@ -215,6 +226,7 @@ void MapModel::fit_surrogates(const MapParams& params) {
       observations[i].value = measured_[i].means[k];
       observations[i].standard_error = measured_[i].standard_errors[k];
     }
+    if (params.paper() && params.link == "auto") options.link = paper_link(observations, options);
     surrogates_.push_back(QuadraticSurrogate::fit(observations, options));
     std::vector<double> deviations;
     for (const Measured& measured : measured_) {
@@ -540,19 +552,22 @@ std::vector<std::vector<double>> MapModel::verification(
 
   std::vector<std::vector<double>> asked(pending.begin(), pending.end()), chosen;
   for (std::size_t i = 0; i < k; ++i, ++turn) {
+    Rng rng(seed_, draw_stream, static_cast<std::uint32_t>(turn));
+    std::vector<std::vector<double>> directions(fresh_directions, std::vector<double>(m));
+    for (auto& direction : directions) {
+      for (double& share : direction) share = -std::log1p(-rng.uniform());
+      const double sum = std::accumulate(direction.begin(), direction.end(), 0.0);
+      for (double& share : direction) share /= sum;
+    }
     std::vector<SolverPoint> candidates;
-    if (turn % 2 == 0 || paper_) {
+    if (paper_) {
       candidates = front_;
+    } else if (turn % 2 == 0) {
+      candidates = solver_->front(directions);
+      candidates.insert(candidates.end(), front_.begin(), front_.end());
     } else {
-      Rng rng(seed_, draw_stream, static_cast<std::uint32_t>(turn));
       std::vector<QuadraticSurrogate> drawn;
       for (const QuadraticSurrogate& surrogate : surrogates_) drawn.push_back(surrogate.draw(rng));
-      std::vector<std::vector<double>> directions;
-      for (std::size_t d = 0; d < drawn_directions; ++d) {
-        std::vector<double> direction;
-        for (std::size_t o = 0; o < m; ++o) direction.push_back(-std::log1p(-rng.uniform()));
-        directions.push_back(std::move(direction));
-      }
       std::vector<std::vector<double>> seeds;
       for (const SolverPoint& p : front_) seeds.push_back(p.x);
       candidates =

@@ -76,19 +76,36 @@ class Nested {
   }
 
  private:
-  /// Outcomes in the order of the points; those that failed twice are left out.
+  /// Outcomes in the order of the points.  What an earlier merge measured is not bought again: the
+  /// ends of a merge are its two nodes.
   std::vector<Trial> measure_points(const std::vector<Point>& points, const std::string& tag,
                                     std::size_t tasks) {
+    std::vector<Trial> told(points.size());
     std::vector<Candidate> candidates;
-    for (const Point& point : points) {
-      candidates.push_back({point, static_cast<std::uint64_t>(params_.fidelity), 0, tag});
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      const auto known = std::find_if(trials_.begin(), trials_.end(), [&](const Trial& trial) {
+        return trial.candidate.point == points[i];
+      });
+      if (known != trials_.end()) {
+        told[i] = *known;
+        continue;
+      }
+      places.push_back(i);
+      candidates.push_back({points[i], static_cast<std::uint64_t>(params_.fidelity), 0, tag});
     }
-    std::vector<Trial> told = measure(evaluations_, candidates);
-    for (const Trial& trial : told) {
-      if (trial.number == 0) throw BudgetSpent{};
+    std::vector<Trial> fresh = measure(evaluations_, candidates);
+    bool spent = false;
+    for (std::size_t i = 0; i < fresh.size(); ++i) {
+      told[places[i]] = fresh[i];
+      if (fresh[i].number == 0) {
+        spent = true;
+        continue;
+      }
       needed_ += tasks;
-      trials_.push_back(trial);
+      trials_.push_back(std::move(fresh[i]));
     }
+    if (spent) throw BudgetSpent{};
     return told;
   }
 
@@ -244,9 +261,10 @@ std::size_t nested_design(std::size_t tasks, std::uint64_t trials, const MapPara
   if (params.design > 0) return static_cast<std::size_t>(params.design);
   if (params.paper()) return paper_points;
   if (trials <= tasks) return least_points;
-  const std::uint64_t per_merge = (trials - tasks) / (tasks - 1);
+  // Each merge has the points but its two ends, a check, and after the first no origin.
+  const std::uint64_t per_merge = (trials - tasks - 1) / (tasks - 1);
   return static_cast<std::size_t>(
-      std::clamp<std::uint64_t>(per_merge, least_points + 1, most_points + 1) - 1);
+      std::clamp<std::uint64_t>(per_merge + 2, least_points, most_points));
 }
 
 Problems check_nested(const SearchProblem& problem, const MapParams& params) {
@@ -288,7 +306,7 @@ Problems check_nested(const SearchProblem& problem, const MapParams& params) {
   }
   if (!problems.empty()) return problems;
   const std::size_t points = nested_design(n, 0, params);
-  const std::uint64_t least = n + (n - 1) * (points + 1);
+  const std::uint64_t least = n + (n - 1) * (points - (params.paper() ? 1 : 2)) + 1;
   if (problem.trials > 0 && problem.trials < least) {
     problems.push_back(
         {"/budget/trials", "merging " + std::to_string(n) + " tasks pair by pair takes " +

@@ -12,6 +12,7 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double augmentation = 1e-3;
+constexpr std::size_t most_warnings = 3;
 
 Estimate measured(const Trial& trial, std::size_t k, const Objective& objective) {
   const double value = trial.objectives[k];
@@ -28,7 +29,9 @@ Report map_report(const SearchProblem& problem, const MapParams& params,
   if (model) {
     const SurrogateSummary& summary = model->summary();
     report.stop_reason += "; " + summary.verdict + ": " + summary.verdict_reason;
-    for (const std::string& warning : summary.warnings) report.stop_reason += "; " + warning;
+    const std::size_t shown = std::min(most_warnings, summary.warnings.size());
+    for (std::size_t i = 0; i < shown; ++i) report.stop_reason += "; " + summary.warnings[i];
+    if (shown < summary.warnings.size()) report.stop_reason += "; and more of that kind";
   }
   std::map<TrialNumber, const Trial*> by_number;
   ParetoArchive archive;

@@ -2,6 +2,7 @@
 
 #include "optimizers/autodiffusion.hpp"
 #include "optimizers/cmaes.hpp"
+#include "optimizers/evo_merging.hpp"
 #include "optimizers/lcsc.hpp"
 #include "optimizers/map.hpp"
 #include "optimizers/nsga2.hpp"
@@ -14,9 +15,9 @@ namespace paretod {
 
 std::vector<Optimizer> builtin_optimizers() {
   return {
-      autodiffusion_optimizer(), cmaes_optimizer(),  lcsc_optimizer(),
-      map_optimizer(),           nsga2_optimizer(),  nsga3_optimizer(),
-      pagmo_optimizer(),         random_optimizer(), sobol_optimizer(),
+      autodiffusion_optimizer(), cmaes_optimizer(), evo_merging_optimizer(), lcsc_optimizer(),
+      map_optimizer(),           nsga2_optimizer(), nsga3_optimizer(),       pagmo_optimizer(),
+      random_optimizer(),        sobol_optimizer(),
   };
 }
 

@@ -35,7 +35,7 @@ ScheduleVariation::ScheduleVariation(const Parameter& schedule, const ScheduleCo
   size_.fill(first_shift);
 }
 
-bool ScheduleVariation::possible(ScheduleMove move, std::size_t steps) const {
+bool ScheduleVariation::possible(ScheduleMove move, std::size_t steps, bool drops) const {
   switch (move) {
     case ScheduleMove::shift_one:
     case ScheduleMove::shift_all:
@@ -52,15 +52,15 @@ bool ScheduleVariation::possible(ScheduleMove move, std::size_t steps) const {
     case ScheduleMove::choose:
       return schedule_.choices.size() > 1;
     default:
-      return !schedule_.mask.empty();
+      return drops && !schedule_.mask.empty();
   }
 }
 
-ScheduleMove ScheduleVariation::draw(const Steps& a, Rng& rng) const {
+ScheduleMove ScheduleVariation::draw(const Steps& a, bool drops, Rng& rng) const {
   std::array<double, schedule_moves> weights{};
   double sum = 0;
   for (std::size_t m = 0; m < schedule_moves; ++m) {
-    if (!possible(static_cast<ScheduleMove>(m), a.size())) continue;
+    if (!possible(static_cast<ScheduleMove>(m), a.size(), drops)) continue;
     weights[m] = std::max(credit_[m], least_credit);
     sum += weights[m];
   }
@@ -75,8 +75,9 @@ ScheduleMove ScheduleVariation::draw(const Steps& a, Rng& rng) const {
   return static_cast<ScheduleMove>(chosen);
 }
 
-ScheduleVariation::Child ScheduleVariation::child(const Steps& a, const Steps& b, Rng& rng) const {
-  Child made{a, draw(a, rng)};
+ScheduleVariation::Child ScheduleVariation::child(const Steps& a, const Steps& b, bool drops,
+                                                  Rng& rng) const {
+  Child made{a, draw(a, drops, rng)};
   apply(made.move, made.steps, b, rng);
   if (made.move == ScheduleMove::blend && rng.bernoulli(shift_after_blend)) {
     apply(ScheduleMove::shift_one, made.steps, b, rng);

@@ -38,8 +38,9 @@ class ScheduleVariation {
     Steps steps;        ///< least to most of them, allowed by the costs; not yet sorted and rounded
     ScheduleMove move;  ///< what made it
   };
-  /// Parents are valid.
-  [[nodiscard]] Child child(const Steps& a, const Steps& b, Rng& rng) const;
+  /// Parents are valid.  Without `drops`, no move changes what is dropped; to meet the costs some
+  /// layers still may be.
+  [[nodiscard]] Child child(const Steps& a, const Steps& b, bool drops, Rng& rng) const;
 
   /// What came of a child that this move had made.
   void learn(ScheduleMove move, bool success);
@@ -48,8 +49,8 @@ class ScheduleVariation {
   [[nodiscard]] double rate(ScheduleMove move) const;
 
  private:
-  [[nodiscard]] ScheduleMove draw(const Steps& a, Rng& rng) const;
-  [[nodiscard]] bool possible(ScheduleMove move, std::size_t steps) const;
+  [[nodiscard]] ScheduleMove draw(const Steps& a, bool drops, Rng& rng) const;
+  [[nodiscard]] bool possible(ScheduleMove move, std::size_t steps, bool drops) const;
   void apply(ScheduleMove move, Steps& steps, const Steps& other, Rng& rng) const;
   void shift(Steps& steps, std::size_t i, double size, Rng& rng) const;
   void insert(Steps& steps, Rng& rng) const;

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
@@ -245,6 +246,19 @@ void read_order(const Parameter& parameter, const json& value, std::span<double>
   }
 }
 
+/// What is said of a step that it cannot have; empty when nothing is.
+std::string surplus_of_step(const Parameter& parameter, const json& step) {
+  if (!step.is_object()) return "";
+  for (const auto& [key, value] : step.items()) {
+    if (key == "at") continue;
+    if (key == "choice" && !parameter.choices.empty()) continue;
+    if (key == "mask" && !parameter.mask.empty()) continue;
+    return "cannot have \"" + key + "\": steps of \"" + parameter.name + "\" have at" +
+           (parameter.choices.empty() ? "" : ", choice") + (parameter.mask.empty() ? "" : ", mask");
+  }
+  return "";
+}
+
 /// [981, 641], or [{"at": 981, "choice": "ddim", "mask": ["mid"]}] where steps carry more.
 void read_steps(const Parameter& parameter, const json& value, std::span<double> block,
                 std::string& problem) {
@@ -254,14 +268,18 @@ void read_steps(const Parameter& parameter, const json& value, std::span<double>
     return;
   }
   block[0] = static_cast<double>(value.size());
+  std::map<double, std::size_t> taken;
   for (std::size_t s = 0; s < parameter.most; ++s) {
     auto step = block.subspan(1 + s * parameter.step_width(), parameter.step_width());
     std::fill(step.begin(), step.end(), 0.0);
     step[0] = parameter.low;
     if (s >= value.size()) continue;
     const json& given = value[s];
-    read_number(parameter, parameter.whole, given.is_object() ? given.value("at", json()) : given,
-                step[0], problem);
+    problem = surplus_of_step(parameter, given);
+    if (problem.empty()) {
+      read_number(parameter, parameter.whole, given.is_object() ? given.value("at", json()) : given,
+                  step[0], problem);
+    }
     std::size_t next = 1;
     if (problem.empty() && !parameter.choices.empty()) {
       const auto choice = index_of(
@@ -270,6 +288,9 @@ void read_steps(const Parameter& parameter, const json& value, std::span<double>
     }
     if (problem.empty() && given.is_object() && given.contains("mask")) {
       read_bits(parameter.mask, given["mask"], step.subspan(next), problem);
+    }
+    if (const auto [same, is_new] = taken.emplace(step[0], s + 1); problem.empty() && !is_new) {
+      problem = "is where step " + std::to_string(same->second) + " is; steps have to be distinct";
     }
     if (!problem.empty()) {
       problem = "step " + std::to_string(s + 1) + " " + problem;

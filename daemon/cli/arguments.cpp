@@ -26,6 +26,17 @@ const std::vector<Option>& common_options() {
   return options;
 }
 
+/// Of the verbs that merge models.
+const std::vector<Option>& merge_options_listed() {
+  static const std::vector<Option> options = {
+      {"--memory", Kind::count, "MIB",
+       "what merging may keep in memory (default: a quarter of the machine's, at most 4096)"},
+      {"--shard-size", Kind::count, "MB", "a model's file has at most so much (default 5000)"},
+      {"--threads", Kind::count, "N", "threads that merge (default: one per core)"},
+  };
+  return options;
+}
+
 const Option& help_option() {
   static const Option option{"--help", Kind::flag, "", "show this help", "-h"};
   return option;
@@ -389,10 +400,32 @@ const std::vector<Verb>& verbs() {
         {"--evaluation-s", Kind::count, "SECONDS", "seconds of evaluation in all; 0 is unlimited"},
         {"--tokens", Kind::count, "N", "tokens in all; 0 is unlimited"},
         {"--money", Kind::text, "AMOUNT", "money in all, such as \"5.00 USD\""}}},
-      {"export",
-       "JOB",
-       "write a job's complete event log as JSON lines",
-       {{"--output", Kind::text, "FILE", "file to write, instead of standard output", "-o"}}},
+      {"export", "JOB",
+       "write a job's complete event log as JSON lines, or the model that a trial stands for",
+       [] {
+         std::vector<Option> options{
+             {"--output", Kind::text, "FILE",
+              "file to write, instead of standard output; with --trial, the model's folder", "-o"},
+             {"--trial", Kind::count, "N",
+              "of an evaluator that merges: its model, recipe.json and mergekit.yml, merged here; "
+              "without -o, the recipe alone"}};
+         options.insert(options.end(), merge_options_listed().begin(),
+                        merge_options_listed().end());
+         return options;
+       }()},
+      {"merge", "", "merge models by a recipe, without a daemon",
+       [] {
+         std::vector<Option> options{
+             {"--recipe", Kind::text, "FILE",
+              "models, method and numbers (config/schemas/merge-recipe.json)", "-r"},
+             {"--output", Kind::text, "FOLDER", "where the merged model goes", "-o"}};
+         options.insert(options.end(), merge_options_listed().begin(),
+                        merge_options_listed().end());
+         return options;
+       }(),
+       false,
+       "  paretod merge --recipe recipe.json -o merged/\n"
+       "  paretod merge --recipe recipe.json -o merged/ --memory 512 --shard-size 2000\n"},
       {"evaluators", "", "list what the daemon can evaluate", {}},
       {"optimizers", "[NAME]", "list the search methods, or the parameters of one", {}},
       {"replay", "FILE", "run a search again over its exported log and compare", {}, false},

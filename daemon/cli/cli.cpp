@@ -7,6 +7,7 @@
 
 #include "daemon/cli/commands.hpp"
 #include "daemon/cli/interrupt.hpp"
+#include "daemon/cli/merge_models.hpp"
 
 namespace paretod {
 namespace {
@@ -130,6 +131,7 @@ int run_cli(const std::vector<std::string>& words, const LocalCommands& local, C
   }
   if (arguments.verb->name == "serve") return serve_command(arguments, console, local);
   if (arguments.verb->name == "worker") return work_command(arguments, console, local);
+  if (arguments.verb->name == "merge") return cli::merge_command(arguments, console);
   if (arguments.verb->name == "replay") return local.replay(arguments.operand);
   return client_command(arguments, console, local.version);
 }

@@ -9,6 +9,7 @@
 #include "adapters/json/parse.hpp"
 #include "daemon/cli/export_log.hpp"
 #include "daemon/cli/listing_view.hpp"
+#include "daemon/cli/merge_models.hpp"
 #include "daemon/cli/surrogate_commands.hpp"
 #include "daemon/cli/watch.hpp"
 
@@ -279,7 +280,24 @@ int optimizers(const Session& session, const std::string&) {
               {ErrorKind::not_found, "no optimizer is called \"" + name + "\"; known: " + known});
 }
 
+/// The model of a trial: the daemon says the recipe, its files are merged here.
+int export_trial(const Session& session, const std::string& job, std::uint64_t trial) {
+  const auto reply = session.api.get(job_path(job, "/trials/" + std::to_string(trial) + "/recipe"));
+  if (!reply) return fail(session.console, reply.error());
+  const auto folder = session.arguments.text("--output");
+  if (!folder || *folder == "-") {
+    print_document(session.console.out, reply->body);
+    return exit_ok;
+  }
+  const auto recipe = parse_recipe(reply->body, "/");
+  if (!recipe) return fail(session.console, recipe.error());
+  return merge_models(*recipe, merge_options(session.arguments, *folder), session.console);
+}
+
 int export_log(const Session& session, const std::string& job) {
+  if (const auto trial = session.arguments.count("--trial")) {
+    return export_trial(session, job, *trial);
+  }
   return export_job_log(session, job, session.arguments.text("--output"));
 }
 

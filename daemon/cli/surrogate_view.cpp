@@ -96,7 +96,8 @@ std::vector<const Json*> spread(const Json& points, std::size_t limit) {
 std::string nearest_text(const Json& point) {
   const Json& nearest = at(point, "nearest");
   if (!nearest.is_object()) return "-";
-  return std::to_string(count_at(nearest, "trial")) + ", " + number_text(nearest, "distance");
+  return std::to_string(count_at(nearest, "trial")) + " (" + number_text(nearest, "distance") +
+         " away)";
 }
 
 Table predicted_table(const std::vector<const Json*>& points, const Json& objectives) {
@@ -140,8 +141,7 @@ Lines picture(const Json& predicted, const Json& measured, std::size_t width) {
   Lines lines = scatter_plot(points, names[0], names[1], width, plot_height);
   if (!lines.empty()) {
     lines.push_back(cut(
-        "○ predicted  • measured" + std::string(chosen.is_object() ? "  ◆ chosen (predicted)" : ""),
-        width));
+        "○ predicted  • measured" + std::string(chosen.is_object() ? "  ◆ chosen" : ""), width));
   }
   return lines;
 }

@@ -98,6 +98,13 @@ const JobState::Injection* JobState::injection(const std::string& key) const {
 }
 
 std::optional<TrialNumber> JobState::measured_as(const Candidate& candidate) const {
+  for (const TrialNumber number : open_injections_) {
+    const Candidate& open = trials_[number - 1].candidate;
+    if (open.point == candidate.point && open.fidelity == candidate.fidelity &&
+        open.replicate == candidate.replicate) {
+      return number;
+    }
+  }
   const std::uint32_t point = point_of(candidate);
   if (point == no_point) return std::nullopt;
   for (std::size_t i = 0; i < told_order_.size(); ++i) {

@@ -95,7 +95,7 @@ class JobState {
   };
   /// Null if no request came with that key.
   [[nodiscard]] const Injection* injection(const std::string& key) const;
-  /// The trial that measured just this: point, fidelity and replicate.
+  /// The trial that measured just this (point, fidelity, replicate), or injected and open will.
   [[nodiscard]] std::optional<TrialNumber> measured_as(const Candidate& candidate) const;
   /// Of the `finished` event; zero as long as there is none.
   [[nodiscard]] EventId finished_at() const { return finished_at_; }

@@ -1,6 +1,7 @@
 #include "daemon/jobs/surrogate_desk.hpp"
 
 #include <algorithm>
+#include <exception>
 
 namespace paretod {
 namespace {
@@ -83,11 +84,14 @@ Result<JobSurrogate> SurrogateDesk::fit(Job& job) const {
                                           ", in a job that may import the trials of this one"};
   }
   const Told told = job.with_state(told_of);
-  auto model = optimizer->surrogate(told.problem, spec.optimizer_params, told.trials);
-  if (!model) {
+  try {
+    auto model = optimizer->surrogate(told.problem, spec.optimizer_params, told.trials);
+    if (model) return JobSurrogate{std::move(*model), told.count};
     return Error{ErrorKind::conflict, model.error().message + "; ask again when more are told"};
+  } catch (const std::exception& error) {
+    return Error{ErrorKind::internal,
+                 std::string("the surrogate cannot be fitted: ") + error.what()};
   }
-  return JobSurrogate{std::move(*model), told.count};
 }
 
 void SurrogateDesk::ask(const std::shared_ptr<Job>& job, Then then) {

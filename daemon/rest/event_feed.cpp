@@ -346,7 +346,7 @@ std::shared_ptr<EventStream> EventFeed::open(const std::shared_ptr<Job>& job,
   const auto [top, end] =
       job->with_state([](JobState& state) { return std::pair(state.top(), state.finished_at()); });
   const bool final = end != EventId{};
-  if (final && after == top) return nullptr;
+  if (final && after && *after >= end && *after <= top) return nullptr;
   const auto subscriber = std::make_shared<Subscriber>();
   subscriber->stream = std::make_shared<EventStream>();
   EventStream& stream = *subscriber->stream;

@@ -381,6 +381,8 @@ json evaluator_schema() {
 json openapi_schemas() {
   json spec = json::parse(job_schema());
   spec.erase("$schema");
+  json recipe = json::parse(merge_recipe_schema());
+  recipe.erase("$schema");
   const json estimate =
       object_of({{"mean", number}, {"stderr", number}, {"n", count}}, {"stderr", "n"});
   json outcome = object_of({{"status", text},
@@ -451,6 +453,7 @@ json openapi_schemas() {
       {"TrialLog",
        object_of({{"trial", count},
                   {"attempts", list_of(object_of({{"attempt", count}, {"log", text}}))}})},
+      {"MergeRecipe", recipe},
       {"TrialList", page_of("trials", "Trial")},
       {"Front", {{"oneOf", json::array({ref("MeasuredFront"), ref("PredictedFront")})}}},
       {"MeasuredFront", front_schema()},

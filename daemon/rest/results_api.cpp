@@ -231,6 +231,31 @@ HttpResponse get_trial_log(const JobManager& manager, const AttemptLogs* logs, c
   return json_response(200, to_text(view));
 }
 
+HttpResponse get_trial_recipe(const JobManager& manager, const Call& call) {
+  const auto job = find_job(manager, call);
+  if (!job) return problem_response(job.error());
+  const auto number = whole_number(call.path.at("trial"));
+  std::optional<Candidate> candidate;
+  if (number && *number > 0) {
+    candidate = (*job)->with_state([&](JobState& state) {
+      return *number <= state.trials().size() ? std::optional(state.trials()[*number - 1].candidate)
+                                              : std::nullopt;
+    });
+  }
+  if (!candidate) {
+    return problem_response(
+        Error{ErrorKind::not_found, "the job has no trial \"" + call.path.at("trial") + "\""});
+  }
+  const auto* named = manager.catalog().evaluator(spec_of(**job).evaluator);
+  if (named == nullptr) {
+    return problem_response(
+        Error{ErrorKind::not_found, "the job's evaluator is not configured any more"});
+  }
+  const auto recipe = named->evaluator->recipe(*(*job)->context(), *candidate);
+  if (!recipe) return problem_response(recipe.error());
+  return json_response(200, *recipe);
+}
+
 // ---- history -----------------------------------------------------------------------------------
 
 /// The reference point of the query, minimised; nothing when it has none.
@@ -326,6 +351,16 @@ std::vector<Operation> result_operations(JobManager& manager, FrontWriter& front
                    problem_answer(404, "There is no such job.")},
        .handler = [&manager,
                    logs](const Call& call) { return get_trial_log(manager, logs, call); }},
+      {.method = "GET",
+       .pattern = "/v1/jobs/{job}/trials/{trial}/recipe",
+       .name = "getTrialRecipe",
+       .summary = "Shows the recipe of the model that a trial stands for, where the evaluator "
+                  "merges models; its paths are those of the daemon's machine.",
+       .answers = {{200, "The recipe, as `paretod merge` takes it.", "MergeRecipe"},
+                   problem_answer(404,
+                                  "There is no such job or trial, or its evaluator merges no "
+                                  "models.")},
+       .handler = [&](const Call& call) { return get_trial_recipe(manager, call); }},
       {.method = "GET",
        .pattern = "/v1/jobs/{job}/history",
        .name = "getHistory",

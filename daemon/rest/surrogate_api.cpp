@@ -1,6 +1,7 @@
 #include "daemon/rest/surrogate_api.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -23,6 +24,17 @@ using nlohmann::json;
 
 constexpr std::size_t max_key_bytes = 128;
 constexpr std::size_t verify_bytes = 1024 * 1024;
+
+/// On the desk's thread nobody else would turn an exception into an answer.
+template <class Make>
+HttpResponse made(Make make) {
+  try {
+    return make();
+  } catch (const std::exception& error) {
+    return problem_response(problem_types::internal,
+                            std::string("The answer could not be made: ") + error.what());
+  }
+}
 
 /// What an answer depends on beside the question.
 std::string tag_of(Job& job, std::uint64_t told, const NameValues& query) {
@@ -48,7 +60,7 @@ HttpResponse answer_later(SurrogateDesk& surrogates, const std::shared_ptr<Job>&
   surrogates.ask(job, [job, query, write = std::move(write),
                        later = response.deferred](const Result<JobSurrogate>& surrogate) {
     if (!surrogate) return later->set(problem_response(surrogate.error()));
-    HttpResponse written = write(*surrogate);
+    HttpResponse written = made([&] { return write(*surrogate); });
     written.headers.emplace_back("ETag", tag_of(*job, surrogate->told, query));
     written.headers.emplace_back("Cache-Control", "no-cache");
     later->set(std::move(written));
@@ -130,7 +142,7 @@ HttpResponse verify_job(JobManager& manager, SurrogateDesk& surrogates, const Ca
   response.deferred = std::make_shared<DeferredResponse>();
   surrogates.ask(*job, [&manager, job = *job, request = std::move(*request), key, digest,
                         later = response.deferred](const Result<JobSurrogate>& surrogate) {
-    later->set(verify(manager, job, request, key, digest, surrogate));
+    later->set(made([&] { return verify(manager, job, request, key, digest, surrogate); }));
   });
   return response;
 }

@@ -106,8 +106,9 @@ Result<VerifyRequest> read_verify_request(const json& body, const JobSpec& spec)
 Result<std::vector<Candidate>> candidates_of(Job& job, const VerifyRequest& request,
                                              const JobSurrogate* surrogate) {
   std::vector<Point> points = request.candidates;
-  std::string tag = "verify";
-  if (points.empty() && request.query.chooses()) {
+  const bool given = !points.empty();
+  const bool chosen = !given && request.query.chooses();
+  if (chosen) {
     SurrogateAnswer solved = surrogate->model->solve(surrogate_query(request.query));
     if (solved.miss > 0) {
       return Error{ErrorKind::conflict,
@@ -115,12 +116,9 @@ Result<std::vector<Candidate>> candidates_of(Job& job, const VerifyRequest& requ
                    "the front with source=predicted says what comes closest"};
     }
     points.push_back(std::move(solved.point.point));
-  } else if (points.empty()) {
+  } else if (!given) {
     for (PredictedPoint& point : surrogate->model->worth_verifying(request.count)) {
       points.push_back(std::move(point.point));
-    }
-    if (points.empty()) {
-      return Error{ErrorKind::conflict, "every predicted point worth measuring has been measured"};
     }
   }
   return job.with_state([&](JobState& state) -> Result<std::vector<Candidate>> {
@@ -128,16 +126,20 @@ Result<std::vector<Candidate>> candidates_of(Job& job, const VerifyRequest& requ
     std::vector<Candidate> candidates;
     Problems problems;
     for (std::size_t i = 0; i < points.size(); ++i) {
-      Candidate candidate{std::move(points[i]), fidelity, request.replicate, tag};
-      if (const auto trial = state.measured_as(candidate)) {
-        problems.push_back({request.candidates.empty() ? "" : "/candidates/" + std::to_string(i),
-                            "was measured as trial " + std::to_string(*trial) +
-                                "; give another replicate to measure it again"});
+      Candidate candidate{std::move(points[i]), fidelity, request.replicate, "verify"};
+      const auto trial = state.measured_as(candidate);
+      if (!trial) {
+        candidates.push_back(std::move(candidate));
+        continue;
       }
-      candidates.push_back(std::move(candidate));
+      const std::string where = "is trial " + std::to_string(*trial) + " already" +
+                                "; give another replicate to measure it again";
+      if (given) problems.push_back({"/candidates/" + std::to_string(i), where});
+      if (chosen) return Error{ErrorKind::conflict, "the point that is chosen " + where};
     }
     if (!problems.empty()) return invalid("The request is not valid.", std::move(problems));
-    return candidates;
+    if (!candidates.empty()) return candidates;
+    return Error{ErrorKind::conflict, "every predicted point worth measuring has been measured"};
   });
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "evaluators/builtin/ddim.hpp"
+#include "evaluators/builtin/evo_pool_problems.hpp"
 #include "evaluators/builtin/functions.hpp"
 #include "evaluators/builtin/lcsc_toy.hpp"
 
@@ -258,6 +259,7 @@ TestProblem lcsc_problem() {
 
 std::vector<TestProblem> builtin_problems() {
   std::vector<TestProblem> problems{ddim_problem(), lcsc_problem()};
+  for (TestProblem& problem : evo_pool_problems()) problems.push_back(std::move(problem));
   for (const TestFunction& function : test_functions()) {
     problems.push_back(function_problem(function));
   }

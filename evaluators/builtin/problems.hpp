@@ -1,6 +1,6 @@
 #pragma once
-// The built-in test problems as evaluators: the functions of functions.hpp, "ddim" and
-// "lcsc-toy".
+// The built-in test problems as evaluators: the functions of functions.hpp, "ddim", "lcsc-toy",
+// "evo-pool" and "evo-pool-tasks".
 
 #include <vector>
 

@@ -71,6 +71,18 @@ Outcome TestEvaluator::evaluate_one(const Prepared& prepared, const EvaluationRe
   if (instance.delay_ms > 0 && !sleep(instance.delay_ms)) {
     return Outcome::failure(TrialStatus::failed, "cancelled");
   }
+  if (instance.evaluate) {
+    Outcome whole = instance.evaluate(request.context->space, request.candidate);
+    if (whole.status != TrialStatus::ok) return whole;
+    Outcome outcome = whole;
+    outcome.objectives.clear();
+    outcome.examples.clear();
+    for (const std::size_t column : prepared.columns) {
+      outcome.objectives.push_back(whole.objectives[column]);
+      outcome.examples.push_back(std::move(whole.examples[column]));
+    }
+    return outcome;
+  }
   const std::size_t declared = problem_.description.objectives.size();
   std::array<double, 8> values{};
   Outcome outcome;

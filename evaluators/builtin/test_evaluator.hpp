@@ -26,6 +26,9 @@ struct TestInstance {
   std::int64_t delay_ms = 0;
   /// Exact values of all declared objectives, and metrics.
   std::function<void(const SearchSpace&, const Point&, std::span<double>, Metrics&)> measure;
+  /// Instead of measure and noise, where fidelity and replicate mean something of the problem's
+  /// own: the outcome, with all declared objectives.
+  std::function<Outcome(const SearchSpace&, const Candidate&)> evaluate = {};
 };
 
 struct TestProblem {

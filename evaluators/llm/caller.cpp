@@ -46,7 +46,8 @@ Caller::Caller(CallerOptions options, HttpMulti& http, ResponseLedger& ledger)
       ledger_(ledger),
       accounts_(options_.caps),
       governor_(options_.limits),
-      rng_(static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count())) {
+      rng_(
+          static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count())) {
   ledger_.for_each_spend([this](const std::string& job, std::int64_t day, std::int64_t micros) {
     accounts_.add_spent(job, day, micros);
   });
@@ -128,6 +129,8 @@ void Caller::pump() {
       return;
     }
     if (const auto refusal = accounts_.reserve(pending->call.job, today(), pending->worst.micros)) {
+      // Those under way will cost less than was set aside for them.
+      if (accounts_.held() > 0) return;
       queue_.pop_front();
       pending->queued = false;
       fail(pending, *refusal);
@@ -162,7 +165,8 @@ bool Caller::prepare(const Shared& pending) {
   if (!call.inference || call.ask_again || pending->retries > 0 || pending->intended) return false;
   const ResponseLedger::Known known = ledger_.find(call.key);
   if (known == ResponseLedger::Known::nothing) return false;
-  if (known == ResponseLedger::Known::unknown && (options_.resend_unknown || !options_.prices.paid())) {
+  if (known == ResponseLedger::Known::unknown &&
+      (options_.resend_unknown || !options_.prices.paid())) {
     ledger_.resend(call.key, call.job);
     return false;
   }
@@ -333,7 +337,8 @@ void Caller::lose(const Shared& pending, const std::string& why) {
 }
 
 void Caller::fail(const Shared& pending, const std::string& why) {
-  if (std::exchange(pending->intended, false)) ledger_.refused(pending->call.key, pending->call.job);
+  if (std::exchange(pending->intended, false))
+    ledger_.refused(pending->call.key, pending->call.job);
   release(pending, 0);
   CallResult result;
   result.reason = why;

@@ -72,7 +72,8 @@ std::vector<Parameter> space_of(const LlmConfig& config) {
   for (const AdapterConfig& adapter : merge.adapters) {
     out.push_back(real("beta." + adapter.name, -merge.bound, merge.bound));
   }
-  for (const RangeGene& range : config.ranges) out.push_back(real(range.name, range.low, range.high));
+  for (const RangeGene& range : config.ranges)
+    out.push_back(real(range.name, range.low, range.high));
   if (!config.prompts.system.empty()) out.push_back(categorical("system", config.prompts.system));
   if (!config.prompts.shots.empty()) out.push_back(categorical("shots", config.prompts.shots));
   return out;
@@ -146,8 +147,8 @@ Selection selection_of(const LlmConfig& config, const Genome& genome) {
     // All copies are named: one that is left out might keep a scale of the server's own.
     const std::size_t used = nearest_copy(adapter.copies, genome.alpha[i]);
     for (std::size_t k = 0; k < adapter.copies.size(); ++k) {
-      // Nothing is kept: no copy of that is needed.
-      const bool on = k == used && adapter.copies[k].keep > 0;
+      // Where nothing of A is kept a delta vanishes; a factor still brings its B.
+      const bool on = k == used && (config.merge.factor_space || adapter.copies[k].keep > 0);
       if (config.server.api == "lorax" && !on) continue;
       selection.weights.emplace_back(adapter.copies[k].id, on ? weight : 0.0F);
     }
@@ -162,9 +163,12 @@ json identity_of(const LlmConfig& config, const Genome& genome, const std::strin
     for (const AdapterCopy& copy : adapter.copies) adapters.back() = {adapters.back(), copy.id};
   }
   return {{"api", config.server.api},
-          {"model", config.server.model}, {"server", server},
-          {"adapters", adapters},         {"factor_space", config.merge.factor_space},
-          {"alpha", genome.alpha},        {"beta", genome.beta}};
+          {"model", config.server.model},
+          {"server", server},
+          {"adapters", adapters},
+          {"factor_space", config.merge.factor_space},
+          {"alpha", genome.alpha},
+          {"beta", genome.beta}};
 }
 
 }  // namespace paretod::llm

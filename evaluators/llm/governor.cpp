@@ -22,7 +22,8 @@ double interval(double per_min) {
 }  // namespace
 
 Governor::Governor(GovernorLimits limits)
-    : limits_(limits), concurrency_(static_cast<double>(std::max<std::size_t>(limits.concurrency, 1))) {}
+    : limits_(limits),
+      concurrency_(static_cast<double>(std::max<std::size_t>(limits.concurrency, 1))) {}
 
 double Governor::wait(double now, bool rated) const {
   if (static_cast<double>(in_flight_) + 1 > concurrency_) {

@@ -23,7 +23,8 @@ bool one_of(const std::string& text, std::initializer_list<const char*> list) {
 
 bool is_name(const std::string& text) {
   return !text.empty() && text.size() <= 58 &&
-         text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
+         text.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
              std::string::npos;
 }
 
@@ -142,9 +143,8 @@ class ConfigReader {
       config_.prices.version = list.string("version").value_or("");
       config_.prices.currency = list.string("currency").value_or("");
       const std::string& currency = config_.prices.currency;
-      if (currency.size() != 3 || !std::all_of(currency.begin(), currency.end(), [](char c) {
-            return c >= 'A' && c <= 'Z';
-          })) {
+      if (currency.size() != 3 || !std::all_of(currency.begin(), currency.end(),
+                                               [](char c) { return c >= 'A' && c <= 'Z'; })) {
         list.refuse("currency", "has to be three capital letters, such as \"USD\"");
       }
       config_.prices.input = money(list, "input_per_million");
@@ -161,7 +161,8 @@ class ConfigReader {
       list.refuse_others();
     }
     if (config_.prices.paid() && config_.caps.day == 0) {
-      reader.refuse("caps", "needs \"day\", what may be spent in a day: the provider charges money");
+      reader.refuse("caps",
+                    "needs \"day\", what may be spent in a day: the provider charges money");
     }
     reader.refuse_others();
   }
@@ -169,8 +170,8 @@ class ConfigReader {
   void read_merge(const json& object) {
     ObjectReader reader(object, "/merge", problems_);
     MergeConfig& merge = config_.merge;
-    const std::string space = reader.string("space").value_or(
-        config_.server.api == "llama_cpp" ? "delta" : "factor");
+    const std::string space =
+        reader.string("space").value_or(config_.server.api == "llama_cpp" ? "delta" : "factor");
     if (!one_of(space, {"factor", "delta"})) reader.refuse("space", "has to be factor or delta");
     merge.factor_space = space == "factor";
     merge.alpha = reader.boolean("alpha").value_or(false);
@@ -213,8 +214,9 @@ class ConfigReader {
         ObjectReader copy((*copies)[k], pointer + "/copies/" + std::to_string(k), problems_);
         const double keep = number(copy, "keep", 1, 0, 1);
         const json* id = copy.require("id");
-        adapter.copies.push_back(
-            {keep, id == nullptr ? "" : id->is_string() ? id->get<std::string>() : id->dump()});
+        adapter.copies.push_back({keep, id == nullptr     ? ""
+                                        : id->is_string() ? id->get<std::string>()
+                                                          : id->dump()});
         copy.refuse_others();
       }
     }
@@ -225,8 +227,7 @@ class ConfigReader {
   void read_sampling(const json& object) {
     ObjectReader reader(object, "/sampling", problems_);
     Sampling& sampling = config_.sampling;
-    sampling.max_tokens =
-        static_cast<std::size_t>(number(reader, "max_tokens", 64, 1, 1'000'000));
+    sampling.max_tokens = static_cast<std::size_t>(number(reader, "max_tokens", 64, 1, 1'000'000));
     sampling.temperature = number(reader, "temperature", 0, 0, 2);
     sampling.top_p = number(reader, "top_p", 1, 0.001, 1);
     sampling.stop = reader.strings("stop").value_or(std::vector<std::string>{});
@@ -327,8 +328,8 @@ class ConfigReader {
       const std::string scorer = reader.string("scorer").value_or("");
       const auto normalise = reader.strings("normalise").value_or(std::vector<std::string>{});
       const std::string pattern = reader.string("pattern").value_or("");
-      const std::string task = reader.string("task").value_or(
-          config_.tasks.empty() ? "" : config_.tasks[0].name);
+      const std::string task =
+          reader.string("task").value_or(config_.tasks.empty() ? "" : config_.tasks[0].name);
       const auto found =
           std::find_if(config_.tasks.begin(), config_.tasks.end(),
                        [&task](const TaskConfig& candidate) { return candidate.name == task; });
@@ -378,8 +379,9 @@ class ConfigReader {
     if (merge.alpha && one_of(api, {"llama_cpp", "lorax"})) {
       for (std::size_t i = 0; i < merge.adapters.size(); ++i) {
         if (merge.adapters[i].copies.empty()) {
-          refuse("/merge/adapters", "with \"alpha\" every adapter needs \"copies\": this server "
-                                    "cannot leave out entries itself");
+          refuse("/merge/adapters",
+                 "with \"alpha\" every adapter needs \"copies\": this server "
+                 "cannot leave out entries itself");
           break;
         }
       }

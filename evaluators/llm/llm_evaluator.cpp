@@ -14,8 +14,10 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <map>
@@ -29,6 +31,7 @@
 #include "adapters/json/space_json.hpp"
 #include "adapters/llm/reply_reader.hpp"
 #include "evaluators/llm/oracle_run.hpp"
+#include "evaluators/llm/peft_files.hpp"
 #include "evaluators/llm/server_probe.hpp"
 #include "evaluators/process/protocol.hpp"
 #include "evaluators/process/text.hpp"
@@ -158,11 +161,12 @@ class Desk {
     auto genome = genome_of(workshop_.config, message.value("candidate", json()));
     if (!genome) return refuse(genome.error().text());
     ReplyReader reader(message);
-    const std::uint64_t split = reader.count_or("/replicate", 0);
+    // Three splits, and blocks within them: search, select, report, search's next block, ...
+    const std::uint64_t replicate = reader.count_or("/replicate", 0);
     const std::uint64_t count = reader.count_or("/fidelity", 0);
-    if (reader.failed() || split >= split_names.size()) {
-      return refuse("the replicate has to be 0 (search), 1 (select) or 2 (report)");
-    }
+    if (reader.failed()) return refuse(reader.error().message);
+    const std::uint64_t split = replicate % split_names.size();
+    const std::uint64_t block = replicate / split_names.size();
     const auto say = [this, id](json reply) {
       if (reply["type"] != "progress") runs_.erase(id);
       output_.say(reply);
@@ -171,7 +175,7 @@ class Desk {
       return ask_oracle(workshop_, *genome, facts_.sessions[split], split, id, say);
     }
     const auto run =
-        std::make_shared<TrialRun>(workshop_, std::move(*genome), id, split, count, say);
+        std::make_shared<TrialRun>(workshop_, std::move(*genome), id, split, block, count, say);
     runs_.emplace(id, [run] { run->cancel(); });
     run->start();
   }
@@ -222,10 +226,12 @@ int run(const std::string& path, bool check_only) {
   if (!facts) return fail(facts.error().text());
   const auto dialect = make_dialect(config->server.api);
   std::unique_ptr<Materialiser> materialiser;
+  std::unique_ptr<Background> background;
   if (dialect && !dialect->load_route().empty() && !config->merge.adapters.empty()) {
     auto opened = Materialiser::open(config->merge);
     if (!opened) return fail(opened.error().text());
     materialiser = std::move(*opened);
+    background = std::make_unique<Background>();
   }
   CallerOptions options;
   options.url = config->server.url;
@@ -244,9 +250,14 @@ int run(const std::string& path, bool check_only) {
   Caller caller(std::move(options), *http, **ledger);
   const auto started = std::chrono::system_clock::now().time_since_epoch().count();
   const auto oracle_dialect = llama_cpp_dialect();  // never asked
-  Workshop workshop{
-      *config,         dialect ? *dialect : *oracle_dialect, caller, *http, materialiser.get(),
-      facts->identity, "paretod-" + std::to_string(started), 0,      {}};
+  Workshop workshop{.config = *config,
+                    .dialect = dialect ? *dialect : *oracle_dialect,
+                    .caller = caller,
+                    .http = *http,
+                    .materialiser = materialiser.get(),
+                    .background = background.get(),
+                    .server = facts->identity,
+                    .run_name = "paretod-" + std::to_string(started)};
   if (config->server.probe && dialect) {
     const auto tried = try_canaries(workshop, [](const std::string& warning) {
       std::fprintf(stderr, "%s\n", warning.c_str());
@@ -262,18 +273,40 @@ int run(const std::string& path, bool check_only) {
     http->after(0, [&caller, drained] { caller.drain([drained] { drained->set_value(); }); });
     idle.wait();
   }
-  // In this order: no callback of the ledger without a client, none of the client's after it.
+  // In this order: no callback into what is gone.
+  background.reset();
   ledger->reset();
   http.reset();
   return 0;
+}
+
+int prune(const std::string& adapter, const std::string& keep_text, const std::string& folder) {
+  char* end = nullptr;
+  const double keep = std::strtod(keep_text.c_str(), &end);
+  if (keep_text.empty() || *end != '\0' || !(keep >= 0 && keep <= 1))
+    return fail("KEEP has to be from 0 to 1");
+  if (std::filesystem::exists(folder)) return fail(folder + " exists already");
+  auto peft = read_peft(adapter);
+  if (!peft) return fail(peft.error().text());
+  for (LoraModule& module : peft->adapter.modules) {
+    const float threshold = keep_threshold(module.a, keep);
+    for (float& value : module.a) value = std::abs(value) < threshold ? 0 : value;
+  }
+  const auto written = write_peft(*peft, folder);
+  return written ? 0 : fail(written.error().text());
 }
 
 }  // namespace
 }  // namespace paretod::llm
 
 int main(int argc, char** argv) {
+  if (argc == 5 && std::string(argv[1]) == "--prune") {
+    return paretod::llm::prune(argv[2], argv[3], argv[4]);
+  }
   const bool check = argc == 3 && std::string(argv[2]) == "--check";
-  if (argc != 2 && !check)
-    return paretod::llm::fail("usage: paretod-llm-evaluator CONFIG [--check]");
+  if (argc != 2 && !check) {
+    return paretod::llm::fail(
+        "usage: paretod-llm-evaluator CONFIG [--check] | --prune ADAPTER KEEP FOLDER");
+  }
   return paretod::llm::run(argv[1], check);
 }

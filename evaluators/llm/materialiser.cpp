@@ -19,8 +19,8 @@ Result<std::unique_ptr<Materialiser>> Materialiser::open(const MergeConfig& conf
   }
   // Whether they fit together, before anything is paid.
   const std::vector<MergeTerm> terms(out->pool_.size(), {1, 1});
-  auto merged = config.factor_space ? merge_factors(out->pool_, terms)
-                                    : merge_deltas(out->pool_, terms);
+  auto merged =
+      config.factor_space ? merge_factors(out->pool_, terms) : merge_deltas(out->pool_, terms);
   if (!merged) return merged.error();
   return out;
 }

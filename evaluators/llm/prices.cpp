@@ -57,12 +57,14 @@ std::optional<std::string> Accounts::reserve(const std::string& job, std::int64_
                                              std::int64_t micros) {
   Account& account = jobs_[job];
   if (caps_.day > 0 && days_[day] + held_ + micros > caps_.day) {
-    return "the cap of " + decimal_of(caps_.day) + " a day leaves no room for another call: " +
-           decimal_of(days_[day]) + " are spent and " + decimal_of(held_) + " set aside";
+    return "the cap of " + decimal_of(caps_.day) +
+           " a day leaves no room for another call: " + decimal_of(days_[day]) + " are spent and " +
+           decimal_of(held_) + " set aside";
   }
   if (caps_.job > 0 && account.spent + account.held + micros > caps_.job) {
-    return "the cap of " + decimal_of(caps_.job) + " a job leaves no room for another call: " +
-           decimal_of(account.spent) + " are spent and " + decimal_of(account.held) + " set aside";
+    return "the cap of " + decimal_of(caps_.job) +
+           " a job leaves no room for another call: " + decimal_of(account.spent) +
+           " are spent and " + decimal_of(account.held) + " set aside";
   }
   account.held += micros;
   held_ += micros;

@@ -99,8 +99,7 @@ class ResponseLedger::State {
         torn_ = !ended;
       }
     }
-    file_ = FileDescriptor(
-        ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    file_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (file_.get() < 0) return failure("open", path_);
     std::string text;
     // Never append to a torn line.
@@ -116,7 +115,8 @@ class ResponseLedger::State {
       note(intent, 0, 0);
       text += signed_line(intent);
     }
-    if (!write_all(file_.get(), text) || fdatasync(file_.get()) != 0) return failure("write", path_);
+    if (!write_all(file_.get(), text) || fdatasync(file_.get()) != 0)
+      return failure("write", path_);
     size_ += text.size() - (torn_ ? 1 : 0);
     const FileDescriptor folder(
         ::open(path_.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -216,8 +216,9 @@ class ResponseLedger::State {
       for (const Waiting& waiting : batch) text += waiting.line;
       const bool good = write_all(file_.get(), text) && fdatasync(file_.get()) == 0;
       std::uint64_t offset = size_;
-      size_ = good ? size_ + text.size()
-                   : static_cast<std::uint64_t>(std::max<off_t>(0, lseek(file_.get(), 0, SEEK_END)));
+      size_ = good
+                  ? size_ + text.size()
+                  : static_cast<std::uint64_t>(std::max<off_t>(0, lseek(file_.get(), 0, SEEK_END)));
       post_([this, good, offset, batch = std::make_shared<std::vector<Waiting>>(std::move(batch))] {
         std::uint64_t at = offset;
         for (Waiting& waiting : *batch) {

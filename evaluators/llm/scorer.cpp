@@ -27,7 +27,7 @@ constexpr std::array<const char*, 5> text_rules{"lower", "punctuation", "numbers
 constexpr std::array<const char*, 4> choice_rules{"none", "chars", "bytes", "mutual"};
 
 /// Bytes of a text that a pattern is looked for in.
-constexpr std::size_t longest_matched = 4096;
+constexpr std::size_t longest_matched = 2048;
 
 template <class List>
 bool among(const List& list, const std::string& text) {
@@ -117,8 +117,9 @@ std::optional<double> last_number(const std::string& text) {
   std::size_t begin = end - 1;
   bool point = false;
   // Back over digits, their separators and one decimal point.
-  while (begin > 0 && (digit(begin - 1) || (text[begin - 1] == ',' && begin > 1 && digit(begin - 2)) ||
-                       (text[begin - 1] == '.' && !point && begin > 1 && digit(begin - 2)))) {
+  while (begin > 0 &&
+         (digit(begin - 1) || (text[begin - 1] == ',' && begin > 1 && digit(begin - 2)) ||
+          (text[begin - 1] == '.' && !point && begin > 1 && digit(begin - 2)))) {
     --begin;
     point = point || text[begin] == '.';
   }
@@ -190,7 +191,8 @@ bool Scorer::has(const std::string& rule) const {
 
 Score Scorer::score(const Example& example, const Replies& replies) const {
   if (name_ == "gold_nll" || name_ == "perplexity") {
-    const std::vector<double>& values = (name_ == "gold_nll" ? replies.gold : replies.whole)->logprobs;
+    const std::vector<double>& values =
+        (name_ == "gold_nll" ? replies.gold : replies.whole)->logprobs;
     const double count = static_cast<double>(std::max<std::size_t>(values.size(), 1));
     return {-sum_of(values) / count, count};
   }
@@ -227,7 +229,8 @@ std::size_t Scorer::first_letter(const Example& example, const Replies& replies)
   for (const auto& [token, logprob] : replies.generation->first) {
     const std::string start = trimmed(token);
     for (std::size_t i = 0; i < example.choices.size(); ++i) {
-      if (!start.empty() && trimmed(example.choices[i]).starts_with(start) && logprob > best_value) {
+      if (!start.empty() && trimmed(example.choices[i]).starts_with(start) &&
+          logprob > best_value) {
         best_value = logprob;
         best = i;
       }

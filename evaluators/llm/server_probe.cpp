@@ -61,8 +61,8 @@ class Prober {
         if (outcome.reply.status == 404) return Error{ErrorKind::not_found, path + ": " + why};
       }
       if (!loading || std::chrono::steady_clock::now() >= end_) {
-        return Error{ErrorKind::unavailable,
-                     "the server at " + config_.server.url + " does not answer " + path + ": " + why};
+        return Error{ErrorKind::unavailable, "the server at " + config_.server.url +
+                                                 " does not answer " + path + ": " + why};
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
@@ -99,9 +99,8 @@ Result<ServerFacts> look_at_llama(const LlmConfig& config, Prober& prober) {
       // Newer builds ignore unknown numbers without a word.
       if (id.empty() || id.size() > 6 || id.find_first_not_of("0123456789") != std::string::npos ||
           std::stoul(id) >= known) {
-        return invalid("the server has " + std::to_string(known) +
-                       " adapters (--lora); number " + id + " of adapter " + adapter.name +
-                       " is none of them");
+        return invalid("the server has " + std::to_string(known) + " adapters (--lora); number " +
+                       id + " of adapter " + adapter.name + " is none of them");
       }
     }
   }
@@ -237,7 +236,8 @@ class Canary {
     auto promise = std::make_shared<std::promise<CallResult>>();
     auto future = promise->get_future();
     workshop_.http.after(0, [this, promise, call = std::move(call)] {
-      workshop_.caller.call(call, [promise](CallResult result) { promise->set_value(std::move(result)); });
+      workshop_.caller.call(
+          call, [promise](CallResult result) { promise->set_value(std::move(result)); });
     });
     return future.get();
   }
@@ -279,13 +279,15 @@ Result<void> try_canaries(Workshop& workshop, const std::function<void(const std
     if (!*answer) return answer->error();
   }
   if (*merged == *base) {
-    return invalid("the server answers all adapters together as it answers none: it does not apply "
-                   "them, or mixes up cached prompts of different adapters");
+    return invalid(
+        "the server answers all adapters together as it answers none: it does not apply "
+        "them, or mixes up cached prompts of different adapters");
   }
   if (*base != *base_again || *merged != *merged_again) {
-    return invalid("the server answers the same prompt under the same adapters differently, after "
-                   "others were asked in between: its prompt cache mixes adapters up, or it is not "
-                   "deterministic at temperature 0");
+    return invalid(
+        "the server answers the same prompt under the same adapters differently, after "
+        "others were asked in between: its prompt cache mixes adapters up, or it is not "
+        "deterministic at temperature 0");
   }
   for (std::size_t i = 0; i < n; ++i) {
     std::vector<double> alone(n, 0);
@@ -293,7 +295,8 @@ Result<void> try_canaries(Workshop& workshop, const std::function<void(const std
     auto answer = canary.answer(alone, first);
     if (!answer) return answer.error();
     if (*answer == *base) {
-      warn("adapter " + config.merge.adapters[i].name + " alone changes nothing on the first example");
+      warn("adapter " + config.merge.adapters[i].name +
+           " alone changes nothing on the first example");
     }
   }
   return {};

@@ -70,12 +70,13 @@ std::uint64_t tokens_bound(const LlmConfig& config, std::size_t bytes) {
 }
 
 TrialRun::TrialRun(Workshop& workshop, Genome genome, std::string id, std::size_t split,
-                   std::size_t count, Say say)
+                   std::size_t block, std::size_t count, Say say)
     : workshop_(workshop),
       genome_(std::move(genome)),
       id_(std::move(id)),
       job_(job_of(id_)),
       split_(split),
+      block_(block),
       count_(count),
       say_(std::move(say)) {
   identity_ = sha256_hex(identity_of(workshop_.config, genome_, workshop_.server).dump());
@@ -101,10 +102,15 @@ void TrialRun::load() {
   name_ = workshop_.run_name + "-" + std::to_string(++workshop_.last_name);
   selection_.model = name_;
   selection_.salt = identity_.substr(0, 32);
-  loaded(workshop_.materialiser->write(genome_, name_));
+  workshop_.background->run([self = shared_from_this()] {
+    auto folder = self->workshop_.materialiser->write(self->genome_, self->name_);
+    self->workshop_.http.after(
+        0, [self, folder = std::move(folder)]() mutable { self->loaded(std::move(folder)); });
+  });
 }
 
 void TrialRun::loaded(Result<std::string> folder) {
+  if (over_) return workshop_.materialiser->remove(name_);  // cancelled meanwhile
   if (!folder) return fail("failed", folder.error().text());
   Call call;
   call.key = name_;
@@ -132,12 +138,18 @@ Prompt TrialRun::prompt_of(const Item& item) const {
 void TrialRun::plan() {
   const LlmConfig& config = workshop_.config;
   std::size_t longest = 0;
-  for (const TaskConfig& task : config.tasks) longest = std::max(longest, task.splits[split_].size());
+  for (const TaskConfig& task : config.tasks)
+    longest = std::max(longest, task.splits[split_].size());
   if (count_ > 0) longest = std::min(longest, count_);
   for (std::size_t i = 0; i < longest; ++i) {
     for (std::size_t task = 0; task < config.tasks.size(); ++task) {
       const auto& examples = config.tasks[task].splits[split_];
-      if (i < examples.size()) items_.push_back({task, &examples[i]});
+      const std::size_t size = examples.size();
+      if (i >= size) continue;
+      const bool whole = count_ == 0 || count_ >= size;
+      // Blocks repeat after `size` of them, so nothing overflows.
+      const std::size_t first = whole ? 0 : (block_ % size) * count_ % size;
+      items_.push_back({task, &examples[(first + i) % size]});
     }
   }
   for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -246,8 +258,7 @@ void TrialRun::ask_tokens(Unit& unit, const std::string& text, const std::functi
 void TrialRun::ask_each_token(Unit& unit) {
   const std::vector<int>& all = workshop_.tokens.at(unit.context + unit.continuation);
   static const std::vector<int> none;
-  const std::vector<int>& before =
-      unit.context.empty() ? none : workshop_.tokens.at(unit.context);
+  const std::vector<int>& before = unit.context.empty() ? none : workshop_.tokens.at(unit.context);
   // A token may lie across the border; it belongs to the continuation.
   const auto border = std::mismatch(before.begin(), before.end(), all.begin(), all.end()).first;
   unit.first_token = std::max<std::size_t>(1, static_cast<std::size_t>(border - before.begin()));
@@ -352,10 +363,10 @@ void TrialRun::report_progress() {
   json examples = json::object();
   json partial = measured(prefix_, examples);
   if (partial.empty()) return;
-  json message{{"type", "progress"},
-               {"done", static_cast<double>(items_.size() - open_) /
-                            static_cast<double>(items_.size())},
-               {"partial", std::move(partial)}};
+  json message{
+      {"type", "progress"},
+      {"done", static_cast<double>(items_.size() - open_) / static_cast<double>(items_.size())},
+      {"partial", std::move(partial)}};
   if (!examples.empty()) message["examples"] = std::move(examples);
   say(std::move(message));
 }
@@ -503,12 +514,14 @@ CallCost worst_trial(const LlmConfig& config, const Dialect& dialect, const Call
     };
     const auto score = [&](std::size_t before, std::size_t text) {
       const std::uint64_t prompt = tokens_bound(config, before + text);
-      add(prompt, 1, dialect.scores_text() == ScoresText::per_token ? tokens_bound(config, text) : 1);
+      add(prompt, 1,
+          dialect.scores_text() == ScoresText::per_token ? tokens_bound(config, text) : 1);
     };
     for (std::size_t task = 0; task < config.tasks.size(); ++task) {
       const Needs needs = needs_of(config, task);
       std::size_t system = config.tasks[task].system.size();
-      for (const auto& [label, text] : config.prompts.system) system = std::max(system, text.size());
+      for (const auto& [label, text] : config.prompts.system)
+        system = std::max(system, text.size());
       for (const Example& example : config.tasks[task].splits[split]) {
         const std::size_t before = system + 1 + shots + example.prompt.size();
         if (needs.text) {

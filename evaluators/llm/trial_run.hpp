@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "adapters/llm/dialect.hpp"
+#include "evaluators/llm/background.hpp"
 #include "evaluators/llm/caller.hpp"
 #include "evaluators/llm/genome.hpp"
 #include "evaluators/llm/llm_config.hpp"
@@ -27,6 +28,7 @@ struct Workshop {
   Caller& caller;
   HttpMulti& http;
   const Materialiser* materialiser = nullptr;  ///< null where nothing is loaded
+  Background* background = nullptr;            ///< null likewise
   std::string server;                          ///< what it says it is
   std::string run_name;                        ///< of this process; names are never used twice
   std::uint64_t last_name = 0;
@@ -39,9 +41,10 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   /// Takes a message of the evaluator protocol: progress, then one result or error.
   using Say = std::function<void(nlohmann::json)>;
 
-  /// `count`: examples; 0 is the whole split.
-  TrialRun(Workshop& workshop, Genome genome, std::string id, std::size_t split, std::size_t count,
-           Say say);
+  /// Of `count` examples (0: the whole split) block b begins with example b * count, and goes on
+  /// from the first one where the split ends.
+  TrialRun(Workshop& workshop, Genome genome, std::string id, std::size_t split, std::size_t block,
+           std::size_t count, Say say);
   ~TrialRun();
   TrialRun(const TrialRun&) = delete;
   TrialRun& operator=(const TrialRun&) = delete;
@@ -59,8 +62,8 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
     std::size_t choice = 0;
     std::string context;
     std::string continuation;
-    std::vector<int> tokens = {};     ///< per_token: of both
-    std::size_t first_token = 0;      ///< ... of the continuation
+    std::vector<int> tokens = {};  ///< per_token: of both
+    std::size_t first_token = 0;   ///< ... of the continuation
     Completion completion = {};
     std::size_t open = 0;  ///< calls
   };
@@ -103,6 +106,7 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   const std::string id_;
   const std::string job_;
   const std::size_t split_;
+  const std::size_t block_;
   const std::size_t count_;
   Say say_;
   std::string identity_;  ///< digest
@@ -112,8 +116,8 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   std::vector<Item> items_;  ///< by example, then by task
   std::vector<Unit> units_;
   std::unordered_set<std::uint64_t> calls_;  ///< not ended
-  std::size_t open_ = 0;              ///< items
-  std::size_t prefix_ = 0;            ///< items from the first one on that are done
+  std::size_t open_ = 0;                     ///< items
+  std::size_t prefix_ = 0;                   ///< items from the first one on that are done
   std::size_t reported_ = 0;
   bool over_ = false;
   CallCost spent_;

@@ -8,6 +8,12 @@
 #include "evaluators/merge/tensor_pass.hpp"
 
 namespace paretod {
+namespace {
+
+/// Files that a processor fetches from at once before its sums are better kept in the cache.
+constexpr std::size_t streams_read_ahead = 8;
+
+}  // namespace
 
 struct BlockMerger::Rows {
   std::size_t base = 0;
@@ -95,7 +101,16 @@ void BlockMerger::merge_plain(const MergedTensor& tensor, const TensorFactors& f
     kernels_.widen(stored_float(tensor.base->dtype), element_at(*tensor.base, begin), count,
                    base_.data());
   }
-  if (candidates == 1) {
+  const auto same_dtype = [&](const TensorView* source) {
+    return source->dtype == tensor.sources[0]->dtype;
+  };
+  if (candidates == 1 && sources <= streams_read_ahead &&
+      std::all_of(tensor.sources.begin(), tensor.sources.end(), same_dtype)) {
+    std::array<const std::byte*, streams_read_ahead> from{};
+    for (std::size_t k = 0; k < sources; ++k) from[k] = element_at(*tensor.sources[k], begin);
+    kernels_.accumulate_all(stored_float(tensor.sources[0]->dtype), from.data(), sources, base,
+                            factors.weights.data(), count, out_.data());
+  } else if (candidates == 1) {
     std::fill_n(out_.data(), merge_padded(count), 0.0F);
     for (std::size_t k = 0; k < sources; ++k) {
       const TensorView& source = *tensor.sources[k];
@@ -210,8 +225,7 @@ void BlockMerger::sparsify(const TensorFactors& factors, std::size_t p, std::siz
       return kernels_.keep_random(d, random(factors.seeds[p], k, begin, count), count, keep.below,
                                   scale, out);
     case Keep::Kind::ranked:
-      return sparsify_ranked(keep, k, random(factors.seeds[p], k, begin, count), count, scale,
-                             out);
+      return sparsify_ranked(keep, k, random(factors.seeds[p], k, begin, count), count, scale, out);
   }
 }
 

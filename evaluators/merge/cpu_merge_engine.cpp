@@ -60,15 +60,13 @@ std::size_t longest_row(const MergeSources& sources, const MergeRule& rule) {
 
 Result<Plan> plan_for(const MergeSources& sources, const MergeRule& rule,
                       const MergeLimits& limits) {
-  const std::uint64_t cap = limits.memory_bytes > 0
-                                ? limits.memory_bytes
-                                : std::min(machine_memory() / 4, std::uint64_t{4} << 30);
+  const std::uint64_t cap = limits.memory_bytes > 0 ? limits.memory_bytes : default_merge_memory();
   Plan plan;
   plan.passes.threads = std::max<std::size_t>(limits.threads, 1);
   plan.shape = {sources.source_count(), most_candidates, most_elements};
   const MergeTraits traits = traits_of(rule.method);
-  const bool histograms = traits.sparsifier == Sparsifier::magnitude ||
-                          traits.sparsifier == Sparsifier::breadcrumbs;
+  const bool histograms =
+      traits.sparsifier == Sparsifier::magnitude || traits.sparsifier == Sparsifier::breadcrumbs;
   plan.counts_per_pass = 2 * most_candidates;
   const std::size_t row = longest_row(sources, rule);
   if (row > 0) {
@@ -96,12 +94,12 @@ Result<Plan> plan_for(const MergeSources& sources, const MergeRule& rule,
   if (buffers() + least_window > cap) {
     std::string why;
     if (row > 0) why = "; della ranks rows of up to " + std::to_string(row) + " elements";
-    return Error{ErrorKind::exhausted,
-                 "a merge of these models by " + std::string(name_of(rule.method)) +
-                     " needs at least " + in_mebibytes(buffers() + least_window) + " with " +
-                     std::to_string(plan.passes.threads) + " threads" + why +
-                     ", and the memory cap is " + in_mebibytes(cap) +
-                     "; raise it, or take fewer threads"};
+    return Error{ErrorKind::exhausted, "a merge of these models by " +
+                                           std::string(name_of(rule.method)) + " needs at least " +
+                                           in_mebibytes(buffers() + least_window) + " with " +
+                                           std::to_string(plan.passes.threads) + " threads" + why +
+                                           ", and the memory cap is " + in_mebibytes(cap) +
+                                           "; raise it, or take fewer threads"};
   }
   const std::uint64_t left = cap - buffers();
   plan.passes.release = sources.input_bytes() > left;
@@ -262,10 +260,11 @@ void CpuMergeEngine::merge_window(Pass& pass, std::size_t first, std::size_t end
     }
   }
   const std::uint64_t work = bytes * pass.candidates.size();
-  parallel_for(team_for(plan_.passes.threads, work), blocks.size(), [&](std::size_t i, std::size_t worker) {
-    if (pass.failed) return;
-    merge_block(pass, blocks[i], factors[blocks[i].tensor - first], worker);
-  });
+  parallel_for(team_for(plan_.passes.threads, work), blocks.size(),
+               [&](std::size_t i, std::size_t worker) {
+                 if (pass.failed) return;
+                 merge_block(pass, blocks[i], factors[blocks[i].tensor - first], worker);
+               });
   if (plan_.passes.release) {
     for (std::size_t t = first; t < end; ++t) {
       for (const TensorView* view : views_of(sources_->tensors()[t])) release_pages(view->bytes);
@@ -276,8 +275,7 @@ void CpuMergeEngine::merge_window(Pass& pass, std::size_t first, std::size_t end
 
 void CpuMergeEngine::merge_large(Pass& pass, std::size_t t) {
   const MergedTensor& tensor = sources_->tensors()[t];
-  const std::vector<TensorFactors> factors =
-      statistics_.factors(t, 1, pass.candidates, workers_);
+  const std::vector<TensorFactors> factors = statistics_.factors(t, 1, pass.candidates, workers_);
   const std::uint64_t size = tensor.layout.elements();
   const std::size_t unit = unit_of(tensor);
   const std::uint64_t per_element = bytes_read(tensor) / size;
@@ -338,6 +336,10 @@ void CpuMergeEngine::put(Pass& pass, std::size_t candidate, std::size_t tensor,
 }
 
 }  // namespace
+
+std::uint64_t default_merge_memory() {
+  return std::min(machine_memory() / 4, std::uint64_t{4} << 30);
+}
 
 Result<std::unique_ptr<MergeEngine>> cpu_merge_engine(std::shared_ptr<const MergeSources> sources,
                                                       const MergeRule& rule,

@@ -55,8 +55,7 @@ std::vector<LargestElements> by_sorting(const MergeKernels& kernels, const Tenso
   Differences(kernels, source, base)
       .each(0, source.elements(), [&](std::uint64_t begin, std::span<const float> row) {
         for (std::size_t i = 0; i < row.size(); ++i) {
-          keys.push_back(std::uint64_t{magnitude_bits(row[i])} << 32 |
-                         (0xFFFFFFFFU - (begin + i)));
+          keys.push_back(std::uint64_t{magnitude_bits(row[i])} << 32 | (0xFFFFFFFFU - (begin + i)));
         }
       });
   std::sort(keys.begin(), keys.end());
@@ -76,8 +75,8 @@ std::vector<LargestElements> by_sorting(const MergeKernels& kernels, const Tenso
 struct Search {
   std::uint64_t wanted = 0;  ///< how many of the present bucket are among the largest, from above
   std::uint32_t bucket = 0;
-  std::size_t slot = 0;       ///< of the bucket's histogram in the second pass
-  std::uint64_t found = 0;    ///< elements of exactly the bits
+  std::size_t slot = 0;     ///< of the bucket's histogram in the second pass
+  std::uint64_t found = 0;  ///< elements of exactly the bits
 };
 
 /// The bucket that holds the `wanted`-th from above; `wanted` becomes its number in the bucket.
@@ -102,9 +101,8 @@ class ByHistogram {
   std::vector<LargestElements> answer(std::span<const std::uint64_t> counts) {
     std::vector<Search> searches;
     for (const std::uint64_t count : counts) searches.push_back({.wanted = count});
-    const auto high = histogram(high_buckets, 1, [](std::uint32_t bits, auto add) {
-      add(0, bits >> low_bits);
-    });
+    const auto high =
+        histogram(high_buckets, 1, [](std::uint32_t bits, auto add) { add(0, bits >> low_bits); });
     constexpr auto absent = static_cast<std::uint16_t>(-1);
     std::vector<std::uint16_t> slots(high_buckets, absent);
     std::uint16_t slot_count = 0;
@@ -210,7 +208,8 @@ class ByHistogram {
   std::uint64_t locate(const LargestElements& answer, std::uint64_t unit, std::uint64_t number) {
     std::uint64_t cut = 0;
     const std::uint64_t begin = unit * pass_unit;
-    const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(pass_unit, elements_ - begin));
+    const auto some =
+        static_cast<std::size_t>(std::min<std::uint64_t>(pass_unit, elements_ - begin));
     readers_[0].each(begin, some, [&](std::uint64_t first, std::span<const float> row) {
       for (std::size_t i = 0; i < row.size() && number > 0; ++i) {
         if (magnitude_bits(row[i]) != static_cast<std::uint32_t>(answer.bits)) continue;

@@ -55,10 +55,13 @@ class MergeEngine {
                              const MergeProgress& progress = {}) = 0;
 };
 
+/// A quarter of the machine's memory, at most 4 GiB.
+std::uint64_t default_merge_memory();
+
 struct MergeLimits {
   std::size_t threads = 1;
   /// What the engine may keep resident: its buffers and the mapped source pages it is working on.
-  /// The output is not counted.  0: a quarter of the machine's memory, at most 4 GiB.
+  /// The output is not counted.  0: default_merge_memory().
   std::uint64_t memory_bytes = 0;
   /// Elements of one unit of work; 0 chooses.  For tests: results do not depend on it.
   std::size_t block_elements = 0;

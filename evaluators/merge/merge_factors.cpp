@@ -16,13 +16,11 @@ std::uint64_t kept_count(double density, std::uint64_t elements) {
 
 KeptCounts kept_counts(const MergeRule& rule, double density, std::uint64_t elements) {
   const std::uint64_t target = kept_count(density, elements);
-  if (traits_of(rule.method).sparsifier != Sparsifier::breadcrumbs || density >= 1 ||
-      target == 0) {
+  if (traits_of(rule.method).sparsifier != Sparsifier::breadcrumbs || density >= 1 || target == 0) {
     return {target, 0};
   }
-  const std::uint64_t top =
-      std::min(static_cast<std::uint64_t>(rule.gamma * static_cast<double>(elements)),
-               elements - target);
+  const std::uint64_t top = std::min(
+      static_cast<std::uint64_t>(rule.gamma * static_cast<double>(elements)), elements - target);
   return {target + top, top};
 }
 

@@ -113,8 +113,7 @@ struct MergeKernelSet {
   static void widen_difference(StoredFloat dtype, const std::byte* from, const float* base,
                                std::size_t count, float* to) {
     for_dtype(dtype, [&]<class D>(D) {
-      for_stored<D>(from, count,
-                    [&](std::size_t i, F x) { store(to + i, x - load<F>(base + i)); });
+      for_stored<D>(from, count, [&](std::size_t i, F x) { store(to + i, x - load<F>(base + i)); });
     });
     clear_padding(count, to);
   }
@@ -157,6 +156,64 @@ struct MergeKernelSet {
         for_stored<D>(from, count, [&](std::size_t i, F x) {
           store(sum + i, S::fma(w, x - load<F>(base + i), load<F>(sum + i)));
         });
+      }
+    });
+  }
+
+  /// Sources from element i on, `width` vectors at a time.
+  template <class D, std::size_t width, bool differences>
+  static inline void accumulate_strip(const std::byte* const* from, std::size_t rows,
+                                      const float* base, const float* weights, std::size_t i,
+                                      float* sum) {
+    F sums[width] = {};
+    F bases[width] = {};
+    if constexpr (differences) {
+#pragma GCC unroll 8
+      for (std::size_t v = 0; v < width; ++v) bases[v] = load<F>(base + i + v * lanes);
+    }
+    for (std::size_t k = 0; k < rows; ++k) {
+      const F w = broadcast(weights[k]);
+#pragma GCC unroll 8
+      for (std::size_t v = 0; v < width; ++v) {
+        F x = D::load_vector(from[k] + (i + v * lanes) * D::bytes);
+        if constexpr (differences) x = x - bases[v];
+        sums[v] = S::fma(w, x, sums[v]);
+      }
+    }
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < width; ++v) store(sum + i + v * lanes, sums[v]);
+  }
+  template <class D, bool differences>
+  static inline void accumulate_strips(const std::byte* const* from, std::size_t rows,
+                                       const float* base, const float* weights, std::size_t count,
+                                       float* sum) {
+    constexpr std::size_t width = 4;
+    std::size_t i = 0;
+    for (; i + width * lanes <= count; i += width * lanes) {
+      accumulate_strip<D, width, differences>(from, rows, base, weights, i, sum);
+    }
+    for (; i + lanes <= count; i += lanes) {
+      accumulate_strip<D, 1, differences>(from, rows, base, weights, i, sum);
+    }
+    if (i == count) return;
+    F last = {};
+    for (std::size_t k = 0; k < rows; ++k) {
+      std::byte rest[lanes * D::bytes] = {};
+      __builtin_memcpy(rest, from[k] + i * D::bytes, (count - i) * D::bytes);
+      F x = D::load_vector(rest);
+      if constexpr (differences) x = x - load<F>(base + i);
+      last = S::fma(broadcast(weights[k]), x, last);
+    }
+    store(sum + i, last);
+  }
+  static void accumulate_all(StoredFloat dtype, const std::byte* const* from, std::size_t rows,
+                             const float* base, const float* weights, std::size_t count,
+                             float* sum) {
+    for_dtype(dtype, [&]<class D>(D) {
+      if (base == nullptr) {
+        accumulate_strips<D, false>(from, rows, base, weights, count, sum);
+      } else {
+        accumulate_strips<D, true>(from, rows, base, weights, count, sum);
       }
     });
   }
@@ -318,8 +375,9 @@ struct MergeKernelSet {
   }
 
   static constexpr MergeKernels table(const char* name) {
-    return {name,         widen,       widen_difference, narrow, accumulate, combine, finish,
-            keep_between, keep_random, random_bits,      elect,  weigh,      divide};
+    return {name,    widen,  widen_difference, narrow,      accumulate,  accumulate_all,
+            combine, finish, keep_between,     keep_random, random_bits, elect,
+            weigh,   divide};
   }
 };
 

@@ -42,6 +42,10 @@ struct MergeKernels {
   /// sum[i] = fma(weight, number i (- base[i] unless null), sum[i])
   void (*accumulate)(StoredFloat dtype, const std::byte* from, const float* base, float weight,
                      std::size_t count, float* sum);
+  /// The same for the first to the last of `rows` sources of one dtype at once, from zeros: for as
+  /// few as the processor reads ahead.
+  void (*accumulate_all)(StoredFloat dtype, const std::byte* const* from, std::size_t rows,
+                         const float* base, const float* weights, std::size_t count, float* sum);
   /// out[p * stride + i] = sum over k, in order, of weights[p * rows + k] panel[k * stride + i]; as
   /// accumulate() for each k from zeros.
   void (*combine)(const float* panel, std::size_t rows, const float* weights,

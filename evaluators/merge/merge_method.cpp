@@ -60,8 +60,8 @@ class Checker {
  private:
   bool count(const std::vector<double>& values, const std::string& at) {
     if (values.size() == sources_) return true;
-    add(at, "has to have one number for each of the " + std::to_string(sources_) + " sources, not " +
-                std::to_string(values.size()));
+    add(at, "has to have one number for each of the " + std::to_string(sources_) +
+                " sources, not " + std::to_string(values.size()));
     return false;
   }
   void weights(const GroupCoefficients& group, const std::string& at) {
@@ -81,9 +81,9 @@ class Checker {
       add(at + "/weights", "have to be at least 0, one of them more: they weigh importances");
     } else if (rule_.method == MergeMethod::linear && rule_.normalize &&
                std::abs(sum) < least_sum) {
-      add(at + "/weights",
-          "sum to " + std::to_string(sum) + ", and normalize divides by their sum; change a weight, "
-          "or set normalize to false");
+      add(at + "/weights", "sum to " + std::to_string(sum) +
+                               ", and normalize divides by their sum; change a weight, "
+                               "or set normalize to false");
     }
   }
 

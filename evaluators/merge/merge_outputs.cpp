@@ -29,7 +29,9 @@ MemoryOutput::MemoryOutput(std::vector<TensorLayout> layouts, std::size_t candid
     const std::byte* buffer = buffers_.emplace_back(end).data();
     auto& views = views_.emplace_back();
     for (std::size_t t = 0; t < layouts.size(); ++t) {
-      views.push_back({layouts[t].name, layouts[t].dtype, layouts[t].shape,
+      views.push_back({layouts[t].name,
+                       layouts[t].dtype,
+                       layouts[t].shape,
                        {buffer + offsets_[t], layouts[t].bytes()}});
     }
   }

@@ -18,17 +18,10 @@ namespace fs = std::filesystem;
 constexpr std::size_t most_examples_named = 3;
 /// std::regex recurses along its subject.
 constexpr std::size_t longest_matched_name = 1024;
-constexpr std::size_t longest_source_name = 32;
+constexpr std::size_t longest_merge_name = 32;
 
 std::string in_quotes(std::string_view name) {
   return "\"" + printable_text(name, 100) + "\"";
-}
-
-bool is_source_name(const std::string& name) {
-  return !name.empty() && name.size() <= longest_source_name &&
-         std::all_of(name.begin(), name.end(), [](unsigned char c) {
-           return std::isalnum(c) != 0 || c == '_' || c == '-';
-         });
 }
 
 /// "a", "b" and 7 more
@@ -146,8 +139,8 @@ Problems check_paths(const MergePaths& paths, const MergeRule& rule) {
   const MergeTraits traits = traits_of(rule.method);
   const std::string method(name_of(rule.method));
   if (traits.uses_base && paths.base.empty()) {
-    problems.push_back({"/base", "is required: " + method +
-                                     " merges what the sources add to a base model"});
+    problems.push_back(
+        {"/base", "is required: " + method + " merges what the sources add to a base model"});
   }
   if (paths.sources.empty()) problems.push_back({"/sources", "has to name at least one model"});
   if (rule.method == MergeMethod::slerp && paths.sources.size() != 2) {
@@ -158,7 +151,7 @@ Problems check_paths(const MergePaths& paths, const MergeRule& rule) {
   for (std::size_t k = 0; k < paths.sources.size(); ++k) {
     const std::string at = "/sources/" + std::to_string(k);
     const MergePaths::Source& source = paths.sources[k];
-    if (!is_source_name(source.name)) {
+    if (!is_merge_name(source.name)) {
       problems.push_back({at + "/name", "has to have 1 to 32 letters, digits, '_' or '-'"});
     } else if (!names.insert(source.name).second) {
       problems.push_back({at + "/name", "names another source too"});
@@ -194,6 +187,12 @@ std::string version_of(const std::vector<ModelFiles>& models) {
 }
 
 }  // namespace
+
+bool is_merge_name(std::string_view name) {
+  return !name.empty() && name.size() <= longest_merge_name &&
+         std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; });
+}
 
 Result<MergeSources> MergeSources::open(const MergePaths& paths, const MergeRule& rule,
                                         std::optional<DType> dtype) {
@@ -236,11 +235,11 @@ Result<MergeSources> MergeSources::open(const MergePaths& paths, const MergeRule
   const ModelFiles& original = opened.models_.front();
   const std::size_t first_importance = first_source + paths.sources.size();
   for (std::size_t m = 1; m < opened.models_.size(); ++m) {
-    const std::string text =
-        difference(original, opened.models_[m], m >= first_importance);
+    const std::string text = difference(original, opened.models_[m], m >= first_importance);
     if (text.empty()) continue;
-    problems.push_back({pointers[m], opened.models_[m].path() + " is not of the same architecture as " +
-                                         original.path() + ": " + text});
+    problems.push_back({pointers[m], opened.models_[m].path() +
+                                         " is not of the same architecture as " + original.path() +
+                                         ": " + text});
   }
   if (!problems.empty()) return invalid("the models of the merge differ", std::move(problems));
 
@@ -255,8 +254,9 @@ Result<MergeSources> MergeSources::open(const MergePaths& paths, const MergeRule
         tensor.layout.dtype = dtype.value_or(DType::f32);
       }
       if (view.name.size() > longest_matched_name) {
-        return invalid(file.path() + ": tensor " + in_quotes(view.name) + " has a name of more than " +
-                       std::to_string(longest_matched_name) + " bytes");
+        return invalid(file.path() + ": tensor " + in_quotes(view.name) +
+                       " has a name of more than " + std::to_string(longest_matched_name) +
+                       " bytes");
       }
       tensor.group = grouping->group_of(view.name);
       chosen[tensor.group] = true;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "adapters/safetensors/model_files.hpp"
@@ -18,6 +19,9 @@
 #include "optimizers/core/result.hpp"
 
 namespace paretod {
+
+/// Names of sources and groups: 1 to 32 letters, digits, '_' and '-'.
+bool is_merge_name(std::string_view name);
 
 /// One model file, folder with model.safetensors, or folder of shards each.
 struct MergePaths {

@@ -65,10 +65,11 @@ void TensorPass::run(std::size_t unit, const UnitBody& body,
     const std::uint64_t end = std::min(first + in_window, units);
     if (limits_.release) advise(end * unit, in_window * unit, expect_reading);
     const std::uint64_t bytes = (end - first) * unit * element_bytes();
-    parallel_for(team_for(limits_.threads, bytes), end - first, [&](std::size_t i, std::size_t worker) {
-      const std::uint64_t begin = (first + i) * unit;
-      body(begin, std::min<std::uint64_t>(unit, elements_ - begin), worker);
-    });
+    parallel_for(team_for(limits_.threads, bytes), end - first,
+                 [&](std::size_t i, std::size_t worker) {
+                   const std::uint64_t begin = (first + i) * unit;
+                   body(begin, std::min<std::uint64_t>(unit, elements_ - begin), worker);
+                 });
     if (limits_.release) advise(first * unit, (end - first) * unit, release_pages);
     if (after && !after(first, end)) return;
   }

@@ -48,8 +48,8 @@ class LaneSum {
 
 double angle_between(double first, double second, double both) {
   // mergekit leaves vectors of next to no length as they are.
-  const double norms = (first > 1e-16 ? std::sqrt(first) : 1) *
-                       (second > 1e-16 ? std::sqrt(second) : 1);
+  const double norms =
+      (first > 1e-16 ? std::sqrt(first) : 1) * (second > 1e-16 ? std::sqrt(second) : 1);
   return std::clamp(both / norms, -1.0, 1.0);
 }
 
@@ -72,8 +72,8 @@ TensorStatistics::TensorStatistics(const MergeKernels& kernels, const MergeRule&
 std::vector<TensorFactors> TensorStatistics::factors(
     std::size_t first, std::size_t count, std::span<const MergeCandidate> candidates,
     std::span<const std::unique_ptr<BlockMerger>> workers) {
-  const bool thresholds = traits_.sparsifier == Sparsifier::magnitude ||
-                          traits_.sparsifier == Sparsifier::breadcrumbs;
+  const bool thresholds =
+      traits_.sparsifier == Sparsifier::magnitude || traits_.sparsifier == Sparsifier::breadcrumbs;
   if (thresholds) find_largest(first, count, candidates);
   std::vector<TensorFactors> out(count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -186,9 +186,9 @@ void TensorStatistics::find_largest(std::size_t first, std::size_t count,
     const MergedTensor& merged = sources_.tensors()[question.tensor];
     const std::span<const std::uint64_t> counts(question.counts);
     for (std::size_t done = 0; done < counts.size(); done += counts_per_pass_) {
-      const auto some = largest_elements(
-          kernels_, limits, *merged.sources[question.source], *merged.base,
-          counts.subspan(done, std::min(counts_per_pass_, counts.size() - done)));
+      const auto some =
+          largest_elements(kernels_, limits, *merged.sources[question.source], *merged.base,
+                           counts.subspan(done, std::min(counts_per_pass_, counts.size() - done)));
       question.answers.insert(question.answers.end(), some.begin(), some.end());
     }
   };
@@ -269,9 +269,8 @@ void TensorStatistics::slerp(std::size_t tensor, std::span<const MergeCandidate>
   }
 }
 
-void TensorStatistics::restore_norms(
-    std::size_t tensor, TensorFactors& factors,
-    std::span<const std::unique_ptr<BlockMerger>> workers) const {
+void TensorStatistics::restore_norms(std::size_t tensor, TensorFactors& factors,
+                                     std::span<const std::unique_ptr<BlockMerger>> workers) const {
   const MergedTensor& merged = sources_.tensors()[tensor];
   const std::uint64_t elements = merged.layout.elements();
   const std::size_t sources = merged.sources.size();

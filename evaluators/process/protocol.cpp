@@ -416,6 +416,7 @@ std::string evaluate_line(const EvaluationRequest& request, const EvaluatorDescr
       candidate.fidelity > 0 ? candidate.fidelity : declared.default_fidelity;
   if (fidelity > 0) message["fidelity"] = fidelity;
   if (request.deadline_s > 0) message["deadline_s"] = request.deadline_s;
+  if (!request.weights.empty()) message["weights"] = request.weights;
   return line_of(message);
 }
 

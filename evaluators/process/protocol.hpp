@@ -10,7 +10,9 @@
 //       "worst_case":{"seconds":60,"tokens":4000,"money_micros":9000},
 //       "params":{"steps":{"type":"integer","default":10,"minimum":1,"description":".."}}}
 //   -> {"type":"evaluate","id":"job:17:1","candidate":{"x":0.5},"fidelity":1000,"replicate":0,
-//       "seed":1,"params":{"steps":10},"deadline_s":600}
+//       "seed":1,"params":{"steps":10},"deadline_s":600,
+//       "weights":"/dev/shm/..../model.safetensors"}           with merged models only: a file that
+//                                   exists until the request is answered
 //   <- {"type":"progress","id":"job:17:1","done":0.4,"partial":{"fd":31.2},
 //       "examples":{"acc":[1,0,1]}}                             all values so far, in order
 //   <- {"type":"result","id":"job:17:1","objectives":{"fd":{"value":28.9,"stderr":0.3,"n":1000}},

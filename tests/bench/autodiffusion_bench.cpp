@@ -1,29 +1,43 @@
 // Behind scripts/bench-autodiffusion: searches of sampling schedules in process, on the closed-form
-// problem (evaluators/builtin/ddim.hpp, linear noise schedule).
+// problem (evaluators/builtin/ddim.hpp, linear noise schedule) and on a real denoiser.
 //
 //   autodiffusion_bench descent STEPS                           the optimum, by coordinate descent
 //   autodiffusion_bench steps SEARCH STEPS TRIALS SEEDS         best distances, a seed each
 //   autodiffusion_bench front SEARCH LEAST MOST TRIALS SEEDS    hypervolumes of log distance, steps
 //   autodiffusion_bench rungs STEPS TARGET SEEDS RUNG...        images until the target is reached
+//   autodiffusion_bench digits MODEL SEARCH LEAST MOST MASK TRIALS SEED [THREADS]
+//   autodiffusion_bench beats MODEL STEPS VALUE SEED            evaluations to be better, noise 0
+//   autodiffusion_bench people MODEL LEAST MOST [THREADS]
+//
+// `digits` prints a line per cost of the front that was found: cost, steps, search's value, then on
+// noise never searched distance, its standard error, the same for held-out references, evaluations
+// until it was found, and the schedule.  MASK 1: blocks can be dropped.  `people` prints the same
+// of schedules that people use.
 //
 // SEARCH is "front" (fixed steps: one objective), "paper", "nsga2", or "separate": a search per
 // number of steps, which share the trials.
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evaluators/builtin/ddim.hpp"
+#include "evaluators/diffusion/schedule_scorer.hpp"
 #include "optimizers/core/front.hpp"
 #include "optimizers/core/optimizer.hpp"
 #include "optimizers/core/rng.hpp"
 #include "optimizers/registry.hpp"
+#include "optimizers/schedule_genome.hpp"
+#include "optimizers/schedule_seeds.hpp"
 #include "tests/support/direct_evaluations.hpp"
 
 namespace paretod {
@@ -53,8 +67,8 @@ std::vector<int> steps_of(const Point& point) {
   return {point.begin() + 1, point.begin() + 1 + static_cast<std::ptrdiff_t>(point[0])};
 }
 
-void run(const std::string& name, ParamValues params, const SearchProblem& problem,
-         Evaluations& evaluations) {
+Report run(const std::string& name, ParamValues params, const SearchProblem& problem,
+           Evaluations& evaluations) {
   for (const Optimizer& optimizer : builtin_optimizers()) {
     if (optimizer.name != name) continue;
     for (const Problem& p : optimizer.check(problem, params)) {
@@ -62,10 +76,10 @@ void run(const std::string& name, ParamValues params, const SearchProblem& probl
       std::exit(2);
     }
     try {
-      optimizer.run(problem, params, evaluations);
+      return optimizer.run(problem, params, evaluations);
     } catch (const BudgetSpent&) {
+      return {};
     }
-    return;
   }
   std::exit(2);
 }
@@ -77,6 +91,7 @@ ParamValues exact_params() {
           {"elite_replicates", std::int64_t{1}}};
 }
 
+/// The distance after improving one step at a time until none can be.
 double descend(const DdimProblem& ddim, std::vector<int> steps) {
   double best = ddim.distance(steps);
   for (bool better = true; better;) {
@@ -231,6 +246,178 @@ int rungs(std::size_t count, double target, std::uint64_t seeds, std::vector<dou
   return 0;
 }
 
+// ---- a real denoiser
+// ---------------------------------------------------------------------------
+
+class Digits {
+ public:
+  static constexpr const char* weights = "ema-0.995";
+  static constexpr std::size_t searched_samples = 2000;
+  /// Noise that no search sees.
+  static constexpr std::uint64_t fresh_replicate = 9'000'000;
+  static constexpr std::uint64_t fresh_replicates = 5;
+  static constexpr std::size_t fresh_samples = 5000;
+
+  Digits(const std::string& model, std::size_t threads) : threads_(threads) {
+    auto loaded =
+        ScheduleScorer::load(model, {.weights = weights, .kernel_distance = false}, simd_kernels());
+    if (!loaded) {
+      std::fprintf(stderr, "%s\n", loaded.error().text().c_str());
+      std::exit(1);
+    }
+    scorer_.emplace(std::move(*loaded));
+  }
+
+  [[nodiscard]] std::size_t blocks() const { return scorer_->model().shape.blocks; }
+  [[nodiscard]] const ModelDescription& model() const { return scorer_->model(); }
+
+  ScheduleScore score(const Steps& steps, std::uint64_t replicate, std::size_t samples) {
+    ScheduleRequest request;
+    for (const Step& step : steps) {
+      ScheduleNode node;
+      node.time = step.at;
+      for (const bool dropped : step.dropped) node.dropped.push_back(dropped ? 1 : 0);
+      request.nodes.push_back(std::move(node));
+    }
+    request.samples = samples;
+    request.replicate = replicate;
+    return scorer_->score({&request, 1}, threads_, never_).front();
+  }
+
+  /// "distance error heldout error" on fresh noise.
+  std::string fresh(const Steps& steps) {
+    std::vector<double> searched, heldout;
+    for (std::uint64_t r = 0; r < fresh_replicates; ++r) {
+      const ScheduleScore score = this->score(steps, fresh_replicate + r, fresh_samples);
+      searched.push_back(score.distance);
+      heldout.push_back(score.heldout);
+    }
+    const Estimate a = estimate(searched);
+    const Estimate b = estimate(heldout);
+    char text[120];
+    std::snprintf(text, sizeof text, "%.4f %.4f %.4f %.4f", a.mean, a.standard_error, b.mean,
+                  b.standard_error);
+    return text;
+  }
+
+ private:
+  const std::size_t threads_;
+  std::optional<ScheduleScorer> scorer_;
+  const std::atomic<bool> never_ = false;
+};
+
+std::string text_of(const Steps& steps) {
+  std::string text;
+  for (const Step& step : steps) {
+    text += (text.empty() ? "" : ",") + std::to_string(static_cast<int>(step.at));
+    if (step.dropped.empty()) continue;
+    text += ":";
+    for (const bool dropped : step.dropped) text += dropped ? '-' : 'x';
+  }
+  return text;
+}
+
+int digits(const std::string& model, const std::string& search, std::size_t least, std::size_t most,
+           bool mask, std::uint64_t trials, std::uint64_t seed, std::size_t threads) {
+  Digits digits(model, threads);
+  const bool one_cost = least == most && !mask;
+  SearchProblem problem = problem_of(least, most, one_cost ? 1 : 2, trials, seed);
+  if (mask) {
+    Parameter schedule = problem.space.parameters()[0];
+    for (std::size_t b = 0; b < digits.blocks(); ++b) {
+      schedule.mask.push_back("block-" + std::to_string(b));
+    }
+    problem.space = SearchSpace::make({schedule}).value();
+  }
+  const ScheduleCoding coding(problem.space, 0);
+  ScheduleCosts costs;
+  costs.layers.assign(mask ? digits.blocks() : 0, 1.0);
+  costs.step = mask ? 0 : static_cast<double>(digits.blocks());
+  struct Found {
+    double value;
+    Steps steps;
+    std::uint64_t at;
+  };
+  std::map<double, Found> best;  // by cost
+  std::uint64_t told = 0;
+  const auto evaluate = [&](const Candidate& candidate) {
+    const Steps taken = coding.decode(candidate.point);
+    const std::size_t samples =
+        candidate.fidelity > 0 ? candidate.fidelity : Digits::searched_samples;
+    const double value = digits.score(taken, candidate.replicate, samples).distance;
+    const double cost = costs.of(taken);
+    ++told;
+    if (candidate.replicate == 0) {
+      const auto known = best.find(cost);
+      if (known == best.end() || value < known->second.value) {
+        best.insert_or_assign(cost, Found{value, taken, told});
+      }
+    }
+    return one_cost ? std::vector{value} : std::vector{value, cost};
+  };
+  DirectEvaluations evaluations(DirectEvaluations::OfCandidate{evaluate}, trials, 1);
+  ParamValues params;
+  if (search != "nsga2") params = {{"mode", search}};
+  const Report report =
+      run(search == "nsga2" ? search : "autodiffusion", params, problem, evaluations);
+  // What a search chose on further noise of its own stands for its cost.
+  for (const ReportRow& row : report.rows) {
+    if (!row.name.starts_with("found")) continue;
+    const Steps chosen = coding.decode(row.point);
+    Found& found = best.at(costs.of(chosen));
+    found.steps = chosen;
+  }
+  double least_value = infinity;
+  for (const auto& [cost, found] : best) {
+    if (found.value >= least_value) continue;
+    least_value = found.value;
+    std::printf("%g %zu %.4f %s %llu %s\n", cost, found.steps.size(), found.value,
+                digits.fresh(found.steps).c_str(), static_cast<unsigned long long>(found.at),
+                text_of(found.steps).c_str());
+  }
+  return 0;
+}
+
+int beats(const std::string& model, std::size_t count, double value, std::uint64_t seed) {
+  Digits digits(model, 1);
+  constexpr std::uint64_t trials = 400;
+  const SearchProblem problem = problem_of(count, count, 1, trials, seed);
+  const ScheduleCoding coding(problem.space, 0);
+  std::uint64_t told = 0;
+  struct Beaten {};
+  const auto evaluate = [&](const Point& point) {
+    ++told;
+    const double distance =
+        digits.score(coding.decode(point), 0, Digits::searched_samples).distance;
+    if (distance < value) throw Beaten{};
+    return std::vector{distance};
+  };
+  DirectEvaluations evaluations(evaluate, trials, 1);
+  try {
+    run("autodiffusion", exact_params(), problem, evaluations);
+    std::printf("inf\n");
+  } catch (const Beaten&) {
+    std::printf("%llu\n", static_cast<unsigned long long>(told));
+  }
+  return 0;
+}
+
+int people(const std::string& model, std::size_t least, std::size_t most, std::size_t threads) {
+  Digits digits(model, threads);
+  for (std::size_t count = least; count <= most; ++count) {
+    const SearchProblem problem = problem_of(count, count, 1, 0, 0);
+    for (const ScheduleSeed& seed :
+         schedule_seeds(problem.space.parameters()[0], count, {cosine_alpha_bars()})) {
+      Steps taken;
+      for (const double at : seed.nodes) taken.push_back({at});
+      std::printf("%s %zu %.4f %s 0 %s\n", seed.name.c_str(), count,
+                  digits.score(taken, 0, Digits::searched_samples).distance,
+                  digits.fresh(taken).c_str(), text_of(taken).c_str());
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace paretod
 
@@ -247,6 +434,16 @@ int main(int argc, char** argv) {
     std::vector<double> levels;
     for (int i = 5; i < argc; ++i) levels.push_back(static_cast<double>(number(i)));
     return rungs(number(2), std::strtod(argv[3], nullptr), number(4), levels);
+  }
+  if (command == "digits" && argc >= 9) {
+    return digits(argv[2], argv[3], number(4), number(5), number(6) != 0, number(7), number(8),
+                  argc > 9 ? number(9) : 1);
+  }
+  if (command == "beats" && argc == 6) {
+    return beats(argv[2], number(3), std::strtod(argv[4], nullptr), number(5));
+  }
+  if (command == "people" && argc >= 5) {
+    return people(argv[2], number(3), number(4), argc > 5 ? number(5) : 1);
   }
   std::fprintf(stderr, "see the head of autodiffusion_bench.cpp\n");
   return 2;

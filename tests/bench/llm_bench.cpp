@@ -27,7 +27,7 @@ using nlohmann::json;
 
 std::string prompt_of(std::size_t i) {
   std::string out;
-  for (int k = 0; k < 4; ++k, i /= 40) out += "w" + std::to_string(10 + i % 38) + " ";
+  for (int k = 0; k < 4; ++k, i /= 38) out += "w" + std::to_string(10 + i % 38) + " ";
   return out + "->";
 }
 

@@ -20,6 +20,7 @@
 #include "evaluators/registry.hpp"
 #include "optimizers/core/rng.hpp"
 #include "tests/support/evaluators/reply_collector.hpp"
+#include "tests/support/merge_fixture.hpp"
 
 namespace paretod {
 namespace {
@@ -68,6 +69,13 @@ std::map<std::string, Factory> subjects() {
   }
   all["diffusion-schedule"] = digits_schedule;
   all["process-python"] = process({"python3", "config/examples/evaluators/sphere.py"}, 2);
+  all["merge-program"] = []() -> std::unique_ptr<Evaluator> {
+    static const test::MergeFixture models;
+    auto made = models.make({{"processes", std::int64_t{2}}});
+    if (made) return std::move(*made);
+    ADD_FAILURE() << made.error().text();
+    return nullptr;
+  };
 #ifdef PARETOD_TRIVIAL_EVALUATOR
   all["process-cpp"] = process({PARETOD_TRIVIAL_EVALUATOR}, 3);
 #endif

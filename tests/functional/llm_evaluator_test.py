@@ -100,6 +100,41 @@ class LlmEvaluator(unittest.TestCase):
             self.assertEqual((wrong['type'], wrong['kind']), ('error', 'failed'))
             self.assertIn('/candidate/system', wrong['message'])
 
+    def test_copies_that_keep_a_share_stand_in_for_alpha(self):
+        with Stub('lorax') as stub:
+            config = stub.config()
+            config['merge']['alpha'] = True
+            for adapter in config['merge']['adapters']:
+                adapter['copies'] = [{'keep': 1, 'id': adapter['name']}, {'keep': 0.25, 'id': adapter['name'] + '@0.25'},
+                                     {'keep': 0, 'id': adapter['name'] + '@0'}]
+            names = [a['name'] for a in config['merge']['adapters']]
+
+            def candidate(keep):
+                return {**{f'beta.{n}': self.planted(n) for n in names}, **{f'alpha.{n}': keep for n in names}}
+            with Evaluator(config, self.home) as evaluator:
+                dense, quarter, near, none = (evaluator.evaluate(i, candidate(keep))
+                                              for i, keep in enumerate((1, 0.25, 0.3, 0)))
+                base = evaluator.evaluate(9, {**candidate(1), **{f'beta.{n}': 0 for n in names}})
+            self.assertLess(quarter['objectives']['loss']['value'], dense['objectives']['loss']['value'] - 1)
+            self.assertEqual(near['metrics']['calls'], 0)  # the same copy
+            self.assertEqual(none['objectives'], base['objectives'])
+
+    def test_pruned_copies_are_written(self):
+        with Stub('vllm') as stub:
+            source, copy = stub.files / 'adapters' / 'useful0', pathlib.Path(self.home) / 'copy'
+            command = [EVALUATOR, '--prune', str(source), '0.25', str(copy)]
+            self.assertEqual(subprocess.run(command).returncode, 0)
+            self.assertEqual((copy / 'adapter_model.safetensors').stat().st_size,
+                             (source / 'adapter_model.safetensors').stat().st_size)
+            kept = {'adapters': [{'name': 'a', 'path': str(source)}, {'name': 'b', 'path': str(copy)}], 'alpha': True}
+            with Evaluator(stub.config(merge=kept), self.home) as evaluator:
+                def loss(trial, a, b, keep):
+                    return evaluator.evaluate(trial, {'alpha.a': keep, 'alpha.b': 1, 'beta.a': a, 'beta.b': b})['objectives']
+                self.assertEqual(loss(1, 1, 0, 0.25), loss(2, 0, 1, 1))
+                self.assertNotEqual(loss(3, 1, 0, 1), loss(4, 0, 1, 1))
+            again = subprocess.run(command, capture_output=True, text=True)
+            self.assertIn('exists already', again.stderr)
+
     # --- examples and splits --------------------------------------------------------------------
 
     def test_fidelity_is_a_prefix_and_replicate_is_the_split(self):
@@ -114,11 +149,15 @@ class LlmEvaluator(unittest.TestCase):
             self.assertEqual(more['objectives'], whole['objectives'])
             other = evaluator.evaluate(4, candidate, replicate=2)
             self.assertNotEqual(other['objectives'], whole['objectives'])
-            wrong = evaluator.evaluate(5, candidate, replicate=3)
-            self.assertIn('replicate', wrong['message'])
+            # Blocks of thirty among forty: the second begins where the first ends, and goes round.
+            block = evaluator.evaluate(5, candidate, fidelity=30, replicate=3)
+            self.assertEqual(block['metrics']['calls'], 0)
+            accuracy = whole['examples']['accuracy']
+            self.assertEqual(block['examples']['accuracy'], accuracy[30:] + accuracy[:20])
+            whatever = evaluator.evaluate(6, candidate, fidelity=0, replicate=3 * 7)
+            self.assertEqual(whatever['objectives'], whole['objectives'])
             # Progress shows what single examples gave, in their order, and ends where the result begins.
             self.assertGreater(len(reports), 5)
-            accuracy = whole['examples']['accuracy']
             for report in reports:
                 self.assertEqual(report['examples']['accuracy'], accuracy[:len(report['examples']['accuracy'])])
             self.assertAlmostEqual(sum(whole['examples']['loss']) / 40, whole['objectives']['loss']['value'], 5)

@@ -66,7 +66,8 @@ class Verify(unittest.TestCase):
     def test_a_running_job_goes_on_beside_them(self):
         with Daemon() as daemon:
             daemon.start()
-            job = paretod.Client(daemon.url).submit(zdt1('nsga2', 40, delay_ms=20, parallelism=2))
+            job = paretod.Client(daemon.url).submit(
+                zdt1({'name': 'nsga2', 'params': {'population': 8}}, 40, delay_ms=20, parallelism=2))
             wait_for(lambda: len(told(job)) > 2, 'the first trials')
             trials = job.verify(candidates=points(0.5, 0.75))
             daemon.process.send_signal(signal.SIGKILL)
@@ -78,6 +79,27 @@ class Verify(unittest.TestCase):
             tags = {trial['number']: trial['tag'] for trial in job.trials()}
             self.assertEqual([tags[trial['trial']] for trial in trials], ['verify', 'verify'])
             self.assertIn('40 trials', self.replayed(daemon, job))
+
+    def test_who_asks_and_tells_is_asked_after_the_end(self):
+        with Daemon() as daemon:
+            daemon.start()
+            job = paretod.Client(daemon.url).submit(
+                {'optimizer': 'random', 'evaluator': 'external', 'space': SPACE, 'seed': 1,
+                 'objectives': [{'name': 'f'}], 'budget': {'trials': 1}})
+            asked, = job.ask()
+            job.tell(asked, {'f': 1})
+            job.wait(progress=False)
+            with self.assertRaises(paretod.Refused):
+                job.ask()
+            job.verify(candidates=points(0.25))
+            asked, = job.ask()
+            self.assertEqual(asked.candidate, points(0.25)[0])
+            daemon.kill()  # a lease outlives the daemon
+            daemon.start()
+            job = paretod.Client(daemon.url).job(job.id)
+            self.assertEqual(job.tell(asked, {'f': 0.5}), 'accepted')
+            self.assertEqual([trial['status'] for trial in job.trials()], ['ok', 'ok'])
+            self.assertEqual(job.best()['trial'], 2)
 
     def test_a_surrogate_answers_and_is_verified(self):
         with Daemon() as daemon:

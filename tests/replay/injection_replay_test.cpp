@@ -62,7 +62,11 @@ std::unique_ptr<Catalog> catalog(std::size_t slots,
 }
 
 std::string job_text(const std::string& optimizer, std::size_t parallelism) {
-  return R"({"optimizer":")" + optimizer + R"(","evaluator":"test","seed":5,)" +
+  const std::string params = optimizer == "nsga2" ? R"(,"params":{"population":8})"
+                             : optimizer == "map" ? R"(,"params":{"tolerance":0})"
+                                                  : "";
+  return R"({"optimizer":{"name":")" + optimizer + "\"" + params +
+         R"(},"evaluator":"test","seed":5,)" +
          R"("space":[{"name":"x","type":"real","low":0,"high":1},)"
          R"({"name":"y","type":"real","low":0,"high":1}],)"
          R"("objectives":[{"name":"a"},{"name":"b"}],"budget":{"trials":24},"parallelism":)" +
@@ -149,8 +153,9 @@ TEST_P(Injected, TrialsSurviveACrashAtEveryEvent) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Searches, Injected,
-                         testing::Values(Case{"listener", 1}, Case{"listener", 4},
-                                         Case{"random", 3}, Case{"nsga2", 3}, Case{"sobol", 1}),
+                         testing::Values(Case{"listener", 1}, Case{"listener", 4}, Case{"map", 1},
+                                         Case{"map", 3}, Case{"random", 3}, Case{"nsga2", 3},
+                                         Case{"sobol", 1}),
                          [](const auto& instance) {
                            return instance.param.optimizer + "_" +
                                   std::to_string(instance.param.parallelism);

@@ -15,6 +15,9 @@ namespace {
 
 using nlohmann::json;
 
+/// Of suitable_jobs().
+constexpr std::size_t job_count = 9;
+
 class EveryOptimizer : public testing::TestWithParam<std::size_t> {
  protected:
   static std::pair<std::string, std::string> job(std::size_t parallelism) {
@@ -81,7 +84,7 @@ TEST_P(EveryOptimizer, ExportsReplayOffline) {
   EXPECT_GT(asked, 20U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::Range<std::size_t>(0, 4),
+INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::Range<std::size_t>(0, job_count),
                          [](const auto& instance) {
                            return suitable_jobs(1)[instance.param].first + "_" +
                                   std::to_string(instance.param);
@@ -90,6 +93,7 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::Range<std::size_t>(0
 TEST(Registry, EveryOptimizerHasAReplayJob) {
   std::set<std::string> covered;
   for (const auto& [name, spec] : suitable_jobs(1)) covered.insert(name);
+  EXPECT_EQ(suitable_jobs(1).size(), job_count);
   for (const auto& optimizer : builtin_optimizers()) {
     EXPECT_TRUE(covered.contains(optimizer.name)) << optimizer.name;
   }

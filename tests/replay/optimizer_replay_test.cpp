@@ -109,6 +109,15 @@ std::vector<Case> cases() {
     made.problem.initial = {{2, 0.1, 0.5}};
     return made;
   };
+  const auto map = [&](const std::string& name, ParamValues params) {
+    params["tolerance"] = 0.0;
+    const Parameter a = parameter("a", ParameterType::real, -0.2, 1.2);
+    const Parameter b = parameter("b", ParameterType::real, 0, 1);
+    Case made{name, optimizer_named("map"), std::move(params), problem({a, b}, 2, 22), outcome(2)};
+    if (name.starts_with("map_nested")) made.problem.objectives[1].goal = Goal::minimize;
+    return made;
+  };
+  const std::string nested = "nested", bayesian = "bayesian", paper = "paper";
   const ParamValues twelve{{"population", std::int64_t{12}}};
   const ParamValues colony{{"population", std::int64_t{12}}, {"ker", std::int64_t{8}}};
   const ParamValues endless{{"population", std::int64_t{12}}, {"ftol", 0.0}, {"xtol", 0.0}};
@@ -153,6 +162,12 @@ std::vector<Case> cases() {
        {{"search", std::string("cma_es")}},
        problem({alpha}, 1, 160),
        outcome(1)},
+      map("map", {}),
+      map("map_nested", {{"mode", nested}}),
+      map("map_bayesian", {{"mode", bayesian}}),
+      map("map_paper", {{"preset", paper}}),
+      map("map_nested_paper", {{"mode", nested}, {"preset", paper}}),
+      map("map_bayesian_paper", {{"mode", bayesian}, {"preset", paper}}),
       {"pagmo_nsga2",
        optimizer_named("pagmo"),
        {{"population", std::int64_t{12}}},

@@ -190,6 +190,10 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
       {"nsga3", R"({"optimizer":{"name":"nsga3","params":{"population":12,"divisions":3}},)"
                 R"("evaluator":"dtlz2","budget":{"trials":32},)" +
                     common + "}"},
+      {"map", R"({"optimizer":{"name":"map","params":{"tolerance":0}},"evaluator":"zdt1","space":[)"
+              R"({"name":"x","type":"real","low":0,"high":1},)"
+              R"({"name":"y","type":"real","low":0,"high":1}],"budget":{"trials":24},)" +
+                  common + "}"},
       {"cmaes", R"({"optimizer":"cmaes","evaluator":"sphere","space":[)"
                 R"({"name":"x","type":"real","low":-5,"high":5},)"
                 R"({"name":"y","type":"real","low":-5,"high":5}],)"

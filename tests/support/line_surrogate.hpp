@@ -80,7 +80,10 @@ class LineSurrogate final : public Surrogate {
   }
   [[nodiscard]] std::vector<PredictedPoint> worth_verifying(std::size_t k) const override {
     std::vector<PredictedPoint> points;
-    for (std::size_t i = 0; i < k; ++i) points.push_back(predict({(1.0 + 2 * i) / (2.0 * k)}));
+    const auto parts = 2 * static_cast<double>(k);
+    for (std::size_t i = 0; i < k; ++i) {
+      points.push_back(predict({(1 + 2 * static_cast<double>(i)) / parts}));
+    }
     return points;
   }
 

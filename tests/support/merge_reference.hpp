@@ -53,11 +53,11 @@ inline std::vector<double> reference_sparse(const MergeRule& rule, const Referen
           return std::abs(d[a]) < std::abs(d[b]);
         });
         for (std::size_t r = 0; r < row; ++r) {
-          const double share = row > 1 ? static_cast<double>(static_cast<float>(r) /
-                                                             static_cast<float>(row - 1))
-                                       : 0.5;
-          probability[ranks[r]] = std::clamp(
-              density - rule.epsilon + 2 * rule.epsilon * share, 0.0, 1.0);
+          const double share =
+              row > 1 ? static_cast<double>(static_cast<float>(r) / static_cast<float>(row - 1))
+                      : 0.5;
+          probability[ranks[r]] =
+              std::clamp(density - rule.epsilon + 2 * rule.epsilon * share, 0.0, 1.0);
         }
       }
     }
@@ -65,15 +65,15 @@ inline std::vector<double> reference_sparse(const MergeRule& rule, const Referen
     for (const unsigned char c : tensor.name) hash = mix64(hash, c);
     const std::uint64_t key = mix64(mix64(seed, hash), k);
     for (std::size_t i = 0; i < n; ++i) {
-      const auto block = philox4x32({static_cast<std::uint32_t>(i / 4), 0, 0, 0},
-                                    {static_cast<std::uint32_t>(key),
-                                     static_cast<std::uint32_t>(key >> 32)});
+      const auto block =
+          philox4x32({static_cast<std::uint32_t>(i / 4), 0, 0, 0},
+                     {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
       keep[i] = block[i % 4] < std::floor(probability[i] * 0x1p32) ||
                 (sparsifier == Sparsifier::della && block[i % 4] < probability[i] * 0x1p32);
     }
   } else {
-    const auto target = std::max<std::size_t>(
-        static_cast<std::size_t>(density * static_cast<double>(n)), 1);
+    const auto target =
+        std::max<std::size_t>(static_cast<std::size_t>(density * static_cast<double>(n)), 1);
     std::size_t top = 0;
     if (sparsifier == Sparsifier::breadcrumbs) {
       top = std::min(static_cast<std::size_t>(rule.gamma * static_cast<double>(n)), n - target);

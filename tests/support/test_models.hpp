@@ -50,9 +50,9 @@ inline void write_model(const std::string& folder, const std::vector<TensorLayou
 }
 
 /// Normal values around `centre` (or 0); integer tensors count.
-inline std::vector<std::vector<std::byte>> random_contents(
-    const std::vector<TensorLayout>& layouts, std::uint64_t seed, float spread = 1,
-    const TensorValues* centre = nullptr) {
+inline std::vector<std::vector<std::byte>> random_contents(const std::vector<TensorLayout>& layouts,
+                                                           std::uint64_t seed, float spread = 1,
+                                                           const TensorValues* centre = nullptr) {
   std::vector<std::vector<std::byte>> contents;
   for (std::size_t t = 0; t < layouts.size(); ++t) {
     const TensorLayout& layout = layouts[t];

@@ -93,9 +93,11 @@ std::string job_text(const std::string& budget, std::size_t parallelism) {
 }
 
 struct World {
-  World(FunctionEvaluator::Function function, std::size_t slots) {
+  World(FunctionEvaluator::Function function, std::size_t slots)
+      : World(std::move(function), paid_evaluator(slots)) {}
+  World(FunctionEvaluator::Function function, EvaluatorDescription description) {
     catalog = test_catalog(
-        std::make_unique<FunctionEvaluator>(std::move(function), paid_evaluator(slots)));
+        std::make_unique<FunctionEvaluator>(std::move(function), std::move(description)));
     restart();
   }
   void restart() {
@@ -194,6 +196,30 @@ TEST(Budget, AnAttemptOfUnknownEndIsBilledAtItsWorstAndNotRepeated) {
     EXPECT_EQ(state.trials()[1].outcome->status, TrialStatus::unknown);
     EXPECT_EQ(state.trials()[1].outcome->cost.money_micros, 1000);
     EXPECT_EQ(state.spent().money_micros, 1000);
+  });
+}
+
+TEST(Budget, AnEvaluatorThatKeepsWhatItPaidForIsAskedAgain) {
+  EvaluatorDescription description = paid_evaluator(1);
+  description.resumable = true;
+  World world(
+      [](const EvaluationRequest& request) {
+        EvaluationReply reply = two_valleys(request);
+        if (request.trial == 2 && request.attempt == 1) {
+          reply.kind = ReplyKind::fault;
+          reply.cost_known = false;
+        } else {
+          reply.outcome.cost = {.seconds = 0, .tokens = 10, .money_micros = 100};
+        }
+        return reply;
+      },
+      description);
+  const auto job = world.create(job_text(R"({"trials":3,"money":"1 USD"})", 1));
+  job->wait([](JobStatus) { return false; });
+  job->with_state([](JobState& state) {
+    EXPECT_EQ(state.trials()[1].outcome->status, TrialStatus::ok);
+    EXPECT_EQ(state.trials()[1].outcome->attempts, 2U);
+    EXPECT_EQ(state.spent().money_micros, 3 * 100 + 1000) << "the lost one at its worst";
   });
 }
 

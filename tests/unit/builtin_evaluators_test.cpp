@@ -148,9 +148,9 @@ struct Fixture {
 TEST(BuiltinEvaluators, NamesAreSortedAndComplete) {
   std::vector<std::string> names;
   for (const TestProblem& problem : builtin_problems()) names.push_back(problem.name);
-  EXPECT_THAT(names,
-              ::testing::ElementsAre("ddim", "dtlz1", "dtlz2", "dtlz7", "lcsc-toy", "rosenbrock",
-                                     "sphere", "zdt1", "zdt2", "zdt3", "zdt4", "zdt6"));
+  EXPECT_THAT(names, ::testing::ElementsAre("ddim", "dtlz1", "dtlz2", "dtlz7", "evo-pool",
+                                            "evo-pool-tasks", "lcsc-toy", "rosenbrock", "sphere",
+                                            "zdt1", "zdt2", "zdt3", "zdt4", "zdt6"));
 }
 
 TEST(BuiltinEvaluators, WithoutNoiseValuesAreExact) {
@@ -247,6 +247,25 @@ TEST(BuiltinEvaluators, LcscToyTakesItsSizeFromTheSpace) {
 
 std::string problems_of(const Fixture& fixture) {
   return invalid("", fixture.evaluator->check(fixture.context)).text();
+}
+
+TEST(BuiltinEvaluators, DdimTakesASchedule) {
+  Fixture ddim("ddim");
+  Parameter schedule;
+  schedule.name = "schedule";
+  schedule.type = ParameterType::schedule;
+  schedule.high = 999;
+  schedule.whole = true;
+  schedule.least = 1;
+  schedule.most = 5;
+  ddim.context.space = SearchSpace::make({schedule}).value();
+  EXPECT_EQ(problems_of(ddim), "");
+  const Outcome outcome = ddim.evaluate(Candidate{{4, 0, 250, 500, 750, 0}});
+  EXPECT_NEAR(outcome.objectives[0].value, 1.114151, 5e-7);
+  EXPECT_EQ(outcome.metrics, (Metrics{{"steps", 4}}));
+  schedule.mask = {"down", "up"};
+  ddim.context.space = SearchSpace::make({schedule}).value();
+  EXPECT_THAT(problems_of(ddim), HasSubstr("/space/0: has to be a schedule of whole nodes"));
 }
 
 TEST(BuiltinEvaluators, UnsuitableJobsAreRefused) {

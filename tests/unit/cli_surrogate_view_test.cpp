@@ -52,8 +52,8 @@ TEST(CliSurrogate, ShowsThePredictedFrontAndTheMeasuredOneInThePicture) {
   for (const char* part :
        {"map-abc (succeeded): predicted front of 3 points, from 20 trials; trade-off",
         "chosen (predicted): a 0.900 ± 0.010 b 0.800 ± 0.020", "Predicted: the best.",
-        "nearest trial", "3, 0.125", "(extrapolated)", "(2 of 3 points", "○ predicted  • measured",
-        "note: b is predicted badly", "◆"}) {
+        "nearest trial", "3 (0.125 away)", "(extrapolated)", "(2 of 3 points",
+        "○ predicted  • measured", "note: b is predicted badly", "◆"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
   // Nothing that could be taken for a trial's own value without a picture.

@@ -21,7 +21,7 @@ std::string hello_refusal(std::string_view line) {
 
 TEST(Protocol, ReadsAFullHello) {
   const auto hello = parse_hello(
-      R"({"paretod":1,"type":"hello","evaluator":"digits","slots":2,"paid":true,
+      R"({"paretod":1,"type":"hello","evaluator":"digits","slots":2,"paid":true,"resumable":true,
           "objectives":[{"name":"fd","goal":"minimize"}],"metrics":["mmd"],
           "space":[{"name":"alpha","type":"affine","size":3}],
           "fidelity":{"unit":"images","default":1000},"version":"7b, commit 12ab",
@@ -32,6 +32,7 @@ TEST(Protocol, ReadsAFullHello) {
   EXPECT_EQ(d.summary, "digits");
   EXPECT_EQ(d.slots, 2U);
   EXPECT_TRUE(d.paid);
+  EXPECT_TRUE(d.resumable);
   EXPECT_EQ(d.version, "7b, commit 12ab");
   EXPECT_EQ(d.currency, "EUR");
   EXPECT_EQ(d.worst_case, (Spend{60, 4000, 9000}));

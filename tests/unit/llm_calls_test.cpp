@@ -178,7 +178,7 @@ class Posted {
   std::deque<std::function<void()>> actions_;
 };
 
-class Ledger : public ::testing::Test {
+class LlmLedger : public ::testing::Test {
  protected:
   void open() {
     ledger_.reset();
@@ -200,12 +200,12 @@ class Ledger : public ::testing::Test {
     posted_.run_until(done);
   }
 
-  paretod::testing::ScratchDirectory scratch_;
+  test::ScratchDirectory scratch_;
   Posted posted_;
   std::unique_ptr<ResponseLedger> ledger_;
 };
 
-TEST_F(Ledger, GivesBackWhatWasAnsweredAfterAnyNumberOfStarts) {
+TEST_F(LlmLedger, GivesBackWhatWasAnsweredAfterAnyNumberOfStarts) {
   open();
   EXPECT_EQ(ledger_->find("k1"), ResponseLedger::Known::nothing);
   const json reply{{"text", "line\nbreak \"quoted\" \u00e9"}, {"n", 3}};
@@ -221,7 +221,7 @@ TEST_F(Ledger, GivesBackWhatWasAnsweredAfterAnyNumberOfStarts) {
   }
 }
 
-TEST_F(Ledger, AnOpenIntentIsUnknownAfterACrashAndStaysSo) {
+TEST_F(LlmLedger, AnOpenIntentIsUnknownAfterACrashAndStaysSo) {
   open();
   written([&](auto done) { ledger_->intend("paid", "job", {9, 20}, done); });
   written([&](auto done) { ledger_->intend("closed", "job", {7, 20}, done); });
@@ -245,7 +245,7 @@ TEST_F(Ledger, AnOpenIntentIsUnknownAfterACrashAndStaysSo) {
   EXPECT_EQ(ledger_->totals().unknown_micros, 9);  // it was billed all the same
 }
 
-TEST_F(Ledger, SurvivesBeingCutAnywhere) {
+TEST_F(LlmLedger, SurvivesBeingCutAnywhere) {
   open();
   for (const char* key : {"a", "b", "c"}) {
     written([&](auto done) { ledger_->intend(key, "job", {9, 20}, done); });
@@ -263,7 +263,9 @@ TEST_F(Ledger, SurvivesBeingCutAnywhere) {
       const auto known = ledger_->find(key);
       answered += known == ResponseLedger::Known::answered ? 1U : 0U;
       unknown += known == ResponseLedger::Known::unknown ? 1U : 0U;
-      if (known == ResponseLedger::Known::answered) EXPECT_EQ((*ledger_->reply(key))["text"], key);
+      if (known == ResponseLedger::Known::answered) {
+        EXPECT_EQ((*ledger_->reply(key))["text"], key);
+      }
     }
     EXPECT_LE(unknown, 1U);
     const auto lines = static_cast<std::size_t>(
@@ -278,7 +280,7 @@ TEST_F(Ledger, SurvivesBeingCutAnywhere) {
   }
 }
 
-TEST_F(Ledger, AFlippedByteIsNoAnswer) {
+TEST_F(LlmLedger, AFlippedByteIsNoAnswer) {
   open();
   written([&](auto done) { ledger_->answer("a", "job", {5, 12}, {{"text", "yes"}}, done); });
   ledger_.reset();
@@ -291,7 +293,7 @@ TEST_F(Ledger, AFlippedByteIsNoAnswer) {
   EXPECT_EQ(ledger_->totals().dropped, 1U);
 }
 
-TEST_F(Ledger, BelongsToOneProcess) {
+TEST_F(LlmLedger, BelongsToOneProcess) {
   open();
   const auto second = ResponseLedger::open(folder(), posted_.post());
   ASSERT_FALSE(second);

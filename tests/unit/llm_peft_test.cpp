@@ -75,7 +75,7 @@ class Peft : public ::testing::Test {
     return out;
   }
 
-  paretod::testing::ScratchDirectory scratch_;
+  test::ScratchDirectory scratch_;
   ToyModel model_;
   MergeConfig config_;
   int count_ = 0;

@@ -118,7 +118,7 @@ class Datasets : public ::testing::Test {
     std::ofstream(path) << text;
     return path;
   }
-  paretod::testing::ScratchDirectory scratch_;
+  test::ScratchDirectory scratch_;
   int count_ = 0;
 };
 

@@ -18,9 +18,13 @@ namespace {
 
 /// Odd sizes, a scalar, an empty tensor, one above a unit of the passes, a counter that is copied.
 std::vector<TensorLayout> odd_layout(DType dtype) {
-  return {{"embed.weight", dtype, {97, 33}}, {"layer.0.bias", dtype, {1}},
-          {"layer.0.weight", dtype, {513, 129}}, {"layer.1.weight", dtype, {7, 5, 3}},
-          {"nothing", dtype, {0, 4}}, {"scale", dtype, {}}, {"steps", DType::i64, {3}}};
+  return {{"embed.weight", dtype, {97, 33}},
+          {"layer.0.bias", dtype, {1}},
+          {"layer.0.weight", dtype, {513, 129}},
+          {"layer.1.weight", dtype, {7, 5, 3}},
+          {"nothing", dtype, {0, 4}},
+          {"scale", dtype, {}},
+          {"steps", DType::i64, {3}}};
 }
 
 class MergeEngineTest : public testing::Test {
@@ -34,8 +38,7 @@ class MergeEngineTest : public testing::Test {
     base_ = read_model(paths_.base);
     for (std::size_t k = 0; k < sources; ++k) {
       const std::string name = "source" + std::to_string(k);
-      write_model(folder(name), layout, random_contents(layout, 10 + k, 0.1F, &base_),
-                  shard_bytes);
+      write_model(folder(name), layout, random_contents(layout, 10 + k, 0.1F, &base_), shard_bytes);
       auto importance = random_contents(layout, 50 + k);
       for (std::size_t t = 0; t < layout.size(); ++t) {
         if (layout[t].dtype == DType::i64) continue;
@@ -118,11 +121,12 @@ std::vector<MergeCandidate> some_candidates(const MergeRule& rule, std::size_t s
   return candidates;
 }
 
-constexpr MergeMethod all_methods[] = {
-    MergeMethod::linear,       MergeMethod::slerp,       MergeMethod::task_arithmetic,
-    MergeMethod::ties,         MergeMethod::dare_linear, MergeMethod::dare_ties,
-    MergeMethod::della_linear, MergeMethod::della,       MergeMethod::breadcrumbs,
-    MergeMethod::breadcrumbs_ties, MergeMethod::fisher};
+constexpr MergeMethod all_methods[] = {MergeMethod::linear,          MergeMethod::slerp,
+                                       MergeMethod::task_arithmetic, MergeMethod::ties,
+                                       MergeMethod::dare_linear,     MergeMethod::dare_ties,
+                                       MergeMethod::della_linear,    MergeMethod::della,
+                                       MergeMethod::breadcrumbs,     MergeMethod::breadcrumbs_ties,
+                                       MergeMethod::fisher};
 
 struct Case {
   MergeMethod method;
@@ -190,26 +194,25 @@ TEST_P(MergeMethodTest, IsWhatItsFormulaSays) {
       reference.importance.push_back(importance_values[k][name]);
     }
     for (std::size_t p = 0; p < candidates.size(); ++p) {
-      const auto expected = reference_merge(rule, reference, candidates[p].groups[tensor.group],
-                                            candidates[p].seed);
+      const auto expected =
+          reference_merge(rule, reference, candidates[p].groups[tensor.group], candidates[p].seed);
       for (std::size_t i = 0; i < expected.size(); ++i) {
-        ASSERT_NEAR(values[p].at(name)[i], expected[i],
-                    relative * std::abs(expected[i]) + 2e-6)
+        ASSERT_NEAR(values[p].at(name)[i], expected[i], relative * std::abs(expected[i]) + 2e-6)
             << name << " element " << i << " of candidate " << p;
       }
     }
   }
   // The counter comes from the base, else the first source.
-  const auto original = ModelFiles::open(rule.method == MergeMethod::linear ||
-                                                 rule.method == MergeMethod::slerp ||
-                                                 rule.method == MergeMethod::fisher
-                                             ? paths_.sources[0].path
-                                             : paths_.base);
+  const auto original =
+      ModelFiles::open(rule.method == MergeMethod::linear || rule.method == MergeMethod::slerp ||
+                               rule.method == MergeMethod::fisher
+                           ? paths_.sources[0].path
+                           : paths_.base);
   const TensorView* steps = original->find("steps");
   for (const TensorView& view : output.tensors(2)) {
     if (view.name != "steps") continue;
-    EXPECT_TRUE(std::equal(view.bytes.begin(), view.bytes.end(), steps->bytes.begin(),
-                           steps->bytes.end()));
+    EXPECT_TRUE(
+        std::equal(view.bytes.begin(), view.bytes.end(), steps->bytes.begin(), steps->bytes.end()));
   }
 }
 
@@ -243,7 +246,7 @@ TEST_P(MergeBitsTest, AreTheSameHoweverTheWorkIsCut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MergeBitsTest, testing::ValuesIn(all_methods),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const auto& subject) { return std::string(name_of(subject.param)); });
 
 TEST_F(MergeEngineTest, OneSourceIsItselfAndZeroWeightsAreTheBase) {
   write(odd_layout(DType::f32), 3);
@@ -378,10 +381,8 @@ TEST_F(MergeEngineTest, RefusesCoefficientsThatMeanNothing) {
   EXPECT_EQ(first_problem(MergeMethod::linear, {{1, nan}, {}, 1, 0}), "/groups/0/weights/1");
   EXPECT_EQ(first_problem(MergeMethod::linear, {{1, 1e300}, {}, 1, 0}), "/groups/0/weights/1");
   EXPECT_EQ(first_problem(MergeMethod::task_arithmetic, {{1, -1}, {}, 1, 0}), "none");
-  EXPECT_EQ(first_problem(MergeMethod::task_arithmetic, {{1, -1}, {}, nan, 0}),
-            "/groups/0/lambda");
-  EXPECT_EQ(first_problem(MergeMethod::ties, {{1, 1}, {0.5, 1.5}, 1, 0}),
-            "/groups/0/densities/1");
+  EXPECT_EQ(first_problem(MergeMethod::task_arithmetic, {{1, -1}, {}, nan, 0}), "/groups/0/lambda");
+  EXPECT_EQ(first_problem(MergeMethod::ties, {{1, 1}, {0.5, 1.5}, 1, 0}), "/groups/0/densities/1");
   EXPECT_EQ(first_problem(MergeMethod::fisher, {{1, -1}, {}, 1, 0}), "/groups/0/weights");
   EXPECT_EQ(first_problem(MergeMethod::slerp, {{}, {}, 1, nan}), "/groups/0/t");
   EXPECT_EQ(check_candidate(MergeRule::of(MergeMethod::linear), 1, {}).size(), 1U);
@@ -429,8 +430,8 @@ TEST_F(MergeEngineTest, WritesFoldersOfShardsAndCanBeCancelled) {
   std::vector<SafetensorsWriter> writers;
   for (const char* name : {"out0", "out1"}) {
     std::filesystem::create_directories(folder(name));
-    writers.push_back(std::move(
-        *SafetensorsWriter::create(folder(name), sources->layouts(), 50'000, {})));
+    writers.push_back(
+        std::move(*SafetensorsWriter::create(folder(name), sources->layouts(), 50'000, {})));
   }
   FileOutput output(writers);
   std::uint64_t last = 0;

@@ -98,8 +98,8 @@ TEST_P(MergeKernelsTest, CombinesAsItAccumulates) {
     for (std::size_t k = 0; k < sources; ++k) {
       values.push_back(normals(count, k));
       kernels().widen_difference(StoredFloat::f32,
-                                 reinterpret_cast<const std::byte*>(values[k].data()),
-                                 base.data(), count, panel.data() + k * stride);
+                                 reinterpret_cast<const std::byte*>(values[k].data()), base.data(),
+                                 count, panel.data() + k * stride);
     }
     for (const std::size_t candidates : {1, 2, 3, 8, 11, 16}) {
       const std::vector<float> weights = normals(candidates * sources, 77);
@@ -133,10 +133,9 @@ TEST_P(MergeKernelsTest, DrawsThePhiloxOfTheHouse) {
     kernels().random_bits(key, first, 100, drawn.data());
     for (std::size_t i = 0; i < 100; ++i) {
       const std::uint64_t counter = (first + i) / 4;
-      const auto block = philox4x32({static_cast<std::uint32_t>(counter),
-                                     static_cast<std::uint32_t>(counter >> 32), 0, 0},
-                                    {static_cast<std::uint32_t>(key),
-                                     static_cast<std::uint32_t>(key >> 32)});
+      const auto block = philox4x32(
+          {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0},
+          {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
       ASSERT_EQ(drawn[i], block[i % 4]) << i;
     }
   }
@@ -191,11 +190,12 @@ std::vector<const MergeKernels*> tables() {
   const MergeKernelList list = supported_merge_kernels();
   return {list.tables, list.tables + list.count};
 }
-INSTANTIATE_TEST_SUITE_P(Tables, MergeKernelsTest, testing::ValuesIn(tables()), [](const auto& info) { return std::string(info.param->name); });
+INSTANTIATE_TEST_SUITE_P(Tables, MergeKernelsTest, testing::ValuesIn(tables()),
+                         [](const auto& subject) { return std::string(subject.param->name); });
 
 TEST(MergeLargestElements, AreExactlyTheCountAndTheFirstOfEqualOnes) {
-  for (const std::size_t size : {std::size_t{1}, std::size_t{2}, std::size_t{1000},
-                                 pass_unit, pass_unit + 1, 3 * pass_unit + 77}) {
+  for (const std::size_t size : {std::size_t{1}, std::size_t{2}, std::size_t{1000}, pass_unit,
+                                 pass_unit + 1, 3 * pass_unit + 77}) {
     // Few different magnitudes, as between half-precision models, zeros and one NaN.
     std::vector<float> source = normals(size, size);
     std::vector<float> base = normals(size, 1);
@@ -218,8 +218,7 @@ TEST(MergeLargestElements, AreExactlyTheCountAndTheFirstOfEqualOnes) {
     };
     std::stable_sort(order.begin(), order.end(),
                      [&](std::uint32_t a, std::uint32_t b) { return bits(a) > bits(b); });
-    for (const PassLimits& limits :
-         {PassLimits{1, 1 << 30, false}, PassLimits{3, 1 << 19, true}}) {
+    for (const PassLimits& limits : {PassLimits{1, 1 << 30, false}, PassLimits{3, 1 << 19, true}}) {
       const auto found = largest_elements(merge_kernels(), limits, *model->find("source"),
                                           *model->find("base"), counts);
       ASSERT_EQ(found.size(), counts.size());

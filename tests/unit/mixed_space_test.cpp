@@ -127,7 +127,19 @@ TEST(MixedSpace, CandidatesAreRefusedByName) {
               HasSubstr("step 1 has to be one of: \"ddim\" \"dpm\""));
   EXPECT_THAT(refusal_of("steps", json::parse(R"([{"at":1.5,"choice":"dpm"},{"at":5}])")),
               HasSubstr("step 1 has to be a whole number"));
+  EXPECT_THAT(refusal_of("steps", json::parse(R"([{"at":5,"choice":"dpm","mask":["attn"]},
+                                                  {"at":7,"choice":"dpm"}])")),
+              HasSubstr("/steps: step 1 has to be one of: \"down\" \"mid\" \"up\""));
+  EXPECT_THAT(refusal_of("steps", json::parse(R"([{"at":5,"choice":"dpm","drop":["up"]},
+                                                  {"at":7,"choice":"dpm"}])")),
+              HasSubstr("step 1 cannot have \"drop\": steps of \"steps\" have at, choice, mask"));
+  EXPECT_THAT(refusal_of("steps", json::parse(R"([{"at":5,"choice":"dpm"},
+                                                  {"at":1000,"choice":"dpm"}])")),
+              HasSubstr("step 2 has to lie in"));
   EXPECT_THAT(refusal_of("nodes", {0.5, 2}), HasSubstr("step 2 has to lie in"));
+  EXPECT_THAT(refusal_of("nodes", json::parse(R"([{"at":0.5,"mask":["up"]},0.7])")),
+              HasSubstr("step 1 cannot have \"mask\""));
+  EXPECT_THAT(refusal_of("nodes", {0.7, 0.5, 0.7}), HasSubstr("step 3 is where step 1 is"));
   EXPECT_THAT(refusal_of("other", 1), HasSubstr("/initial/0/other"));
 }
 

@@ -180,7 +180,8 @@ TEST(SurrogateApi, AnswersTheQuestionsOfAMeasuredFrontBetweenItsPoints) {
   const json none = world.get_json(path + "knee&where=gain%3E%3D0.8,cost%3C%3D0.1");
   EXPECT_EQ(none["chosen"], nullptr);
   EXPECT_TRUE(none["points"].empty());
-  EXPECT_THAT(none["message"].get<std::string>(), HasSubstr("No predicted point has gain>=0.8"));
+  EXPECT_THAT(none["message"].get<std::string>(),
+              HasSubstr("No predicted point has gain >= 0.8 and cost <= 0.1"));
   EXPECT_EQ(none["where"]["closest"]["predicted"], true);
 }
 
@@ -199,11 +200,13 @@ TEST(SurrogateApi, WritesThePredictedFrontAsCsv) {
 TEST(SurrogateApi, ItsTagChangesWithWhatIsTold) {
   World world;
   const std::string path = world.finished(job_text("line", 5));
-  for (const std::string target : {path + "/surrogate", path + "/front?source=predicted"}) {
+  std::size_t count = 0;
+  for (const std::string& target : {path + "/surrogate", path + "/front?source=predicted"}) {
     const std::string tag = header(world.get(target), "ETag");
     ASSERT_NE(tag, "");
     EXPECT_EQ(world.get(target, {{"if-none-match", tag}}).status, 304);
-    ASSERT_EQ(world.post(path + ":verify", "{}").status, 202);
+    const std::string body = "{\"count\":" + std::to_string(++count) + "}";
+    ASSERT_EQ(world.post(path + ":verify", body).status, 202);
     const auto told =
         world.job(path)->with_state([](JobState& state) { return state.trials().size(); });
     wait_until_told(*world.job(path), told);
@@ -217,7 +220,7 @@ TEST(SurrogateApi, ItsTagChangesWithWhatIsTold) {
 TEST(SurrogateApi, SaysWhyThereIsNone) {
   World world;
   const std::string plain = world.finished(job_text("random", 3));
-  for (const std::string target : {plain + "/surrogate", plain + "/front?source=predicted"}) {
+  for (const std::string& target : {plain + "/surrogate", plain + "/front?source=predicted"}) {
     const HttpResponse refused = world.get(target);
     EXPECT_EQ(refused.status, 409);
     EXPECT_THAT(refused.body, HasSubstr("fits no surrogate"));
@@ -257,6 +260,9 @@ TEST(Verify, MeasuresWhatIsMostWorthIt) {
   EXPECT_EQ(progress["injected"], 2);
   EXPECT_EQ(progress["injected_told"], 2);
   EXPECT_EQ(world.get_json(path + "/front")["front_size"], 7);
+  const HttpResponse again = world.post(path + ":verify", R"({"count":2})");
+  EXPECT_EQ(again.status, 409);
+  EXPECT_THAT(again.body, HasSubstr("every predicted point worth measuring has been measured"));
 }
 
 TEST(Verify, MeasuresWhatAQuestionChooses) {
@@ -268,6 +274,11 @@ TEST(Verify, MeasuresWhatAQuestionChooses) {
   const json trial = json::parse(reply.body)["trials"][0];
   EXPECT_EQ(trial["candidate"]["x"], 0.35);
   EXPECT_EQ(trial["fidelity"], 50);
+  wait_until_told(*world.job(path), 6);
+  const HttpResponse again =
+      world.post(path + ":verify", R"({"preference":"cost:1","where":["gain>=0.35"]})");
+  EXPECT_EQ(again.status, 409);
+  EXPECT_THAT(again.body, HasSubstr("the point that is chosen is trial 6 already"));
   const HttpResponse none =
       world.post(path + ":verify", R"({"knee":true,"where":"gain>=0.8,cost<=0.1"})");
   EXPECT_EQ(none.status, 409);
@@ -285,7 +296,7 @@ TEST(Verify, GivenCandidatesNeedNoSurrogate) {
   const HttpResponse again = world.post(path + ":verify", body);
   EXPECT_EQ(again.status, 422);
   EXPECT_EQ(pointers(again), (std::set<std::string>{"/candidates/0", "/candidates/1"}));
-  EXPECT_THAT(again.body, HasSubstr("was measured as trial 4"));
+  EXPECT_THAT(again.body, HasSubstr("is trial 4 already"));
   const HttpResponse another =
       world.post(path + ":verify", R"({"candidates":[{"x":0.5}],"replicate":1})");
   EXPECT_EQ(another.status, 202) << another.body;

@@ -6,9 +6,10 @@ from .front import Front, Point, PredictedFront, PredictedPoint, Prediction
 from .messages import Cost, Measured, Result
 from .space import (affine, boolean, categorical, integer, permutation, real, schedule, simplex,
                     subset)
+from .weights import Weights, merged
 
 __all__ = ["Asked", "Cancelled", "Client", "Cost", "Evaluator", "Event", "FieldProblem", "Front",
            "Infeasible", "Job", "Measured", "ParetodError", "Point", "PredictedFront",
            "PredictedPoint", "Prediction", "Refused", "Result", "Transient", "Trial",
-           "Unavailable", "affine", "boolean", "categorical", "evaluator", "integer",
-           "permutation", "real", "schedule", "simplex", "subset"]
+           "Unavailable", "Weights", "affine", "boolean", "categorical", "evaluator",
+           "integer", "merged", "permutation", "real", "schedule", "simplex", "subset"]

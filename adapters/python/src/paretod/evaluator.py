@@ -43,6 +43,7 @@ class Trial:
         self.replicate: int = request.get("replicate", 0)  # which block of noise or data
         self.seed: int = request.get("seed", 0)  # the job's
         self.deadline_s: float | None = request.get("deadline_s")
+        self.weights: str | None = request.get("weights")  # file of merged weights; see merged()
         self._send = send
         self._cancelled = False
         self._cost: Cost | None = None

@@ -1,0 +1,184 @@
+#include "optimizers/evo_merging_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+namespace paretod {
+namespace {
+
+using What = EvoMergingPlan::What;
+using Examples = EvoMergingPlan::Examples;
+
+/// More slots than two generations' worth would be idle; beyond so many they may be.
+constexpr std::size_t most_slots_filled = 128;
+
+struct Generations {
+  std::size_t denoise, scale, polish;
+};
+
+/// The authors' code (research/evo-merging.md, section 4).
+Generations paper(EvoMergingPlan& plan, double n) {
+  plan.weight = 1 / n;
+  plan.barrier = true;
+  return {20, 40, 0};
+}
+
+/// LoRAHub (Huang et al., arXiv 2307.13269): no pruning, from zero, 40 evaluations on 5 examples.
+/// Its optimiser is Nevergrad's NGOpt, whose first steps are a sixth of the box; here it is CMA-ES.
+Generations lorahub(EvoMergingPlan& plan, double n) {
+  plan.weight = 0;
+  plan.population = 4 + static_cast<std::size_t>(3 * std::log(n));
+  plan.beta_sigma = 0.5;
+  plan.search_examples = 5;
+  plan.barrier = true;
+  return {0, std::max<std::size_t>(1, 40 / plan.population), 0};
+}
+
+Generations ours(EvoMergingPlan& plan, double n, std::size_t slots) {
+  plan.weight = 1 / n;
+  plan.population = std::max<std::size_t>(20, (std::min(slots, most_slots_filled) + 1) / 2);
+  plan.alpha_start = 0.6;
+  plan.alpha_sigma = 0.25;
+  plan.beta_sigma = 0.3 / std::sqrt(n);
+  plan.examples = Examples::rotate;
+  plan.redraw = true;
+  plan.diagonal = n >= 50;
+  plan.rivals = true;
+  return {27, 63, 0};
+}
+
+template <class Value, class Param>
+void set(Value& value, Param param) {
+  if (param >= 0) value = static_cast<Value>(param);
+}
+
+/// One step towards a cheaper last stage; false when there is none.
+bool shrink(EvoMergingPlan& plan) {
+  if (plan.leave_one_out > 5) {
+    plan.leave_one_out = std::max<std::size_t>(5, plan.leave_one_out / 2);
+  } else if (plan.controls > 1) {
+    plan.controls = 1;
+  } else if (plan.single_adapters) {
+    plan.single_adapters = false;
+  } else if (plan.leave_one_out > 0) {
+    plan.leave_one_out = 0;
+  } else if (plan.finalists > 2) {
+    --plan.finalists;
+  } else if (plan.controls > 0) {
+    plan.controls = 0;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::size_t EvoMergingPlan::generation_cost() const {
+  return population + (examples == Examples::race ? finish : 0);
+}
+
+std::size_t EvoMergingPlan::report_cost(std::size_t adapters, std::size_t directions) const {
+  const std::size_t singles = single_adapters ? adapters + finalists + 1 : 0;
+  return singles + 2 + rivals + directions + controls + std::min(leave_one_out, adapters);
+}
+
+MergeExamples EvoMergingPlan::examples_of(std::size_t generation, std::size_t generations) const {
+  switch (examples) {
+    case Examples::race:
+      return {search_examples, 0, first_examples, finish};
+    case Examples::rotate:
+      // The last one on all, so that its best can be told.
+      if (generation + 1 < generations) return {first_examples, generation, 0, 0};
+      break;
+    case Examples::all:
+      break;
+  }
+  return {search_examples, 0, 0, 0};
+}
+
+EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingParams& params,
+                                const MergeGenes& genes, std::size_t slots) {
+  const auto n = static_cast<double>(genes.size());
+  EvoMergingPlan plan;
+  Generations generations = params.preset == "paper"     ? paper(plan, n)
+                            : params.preset == "lorahub" ? lorahub(plan, n)
+                                                         : ours(plan, n, slots);
+  if (params.start == "1/n") plan.weight = 1 / n;
+  if (params.start == "1/sqrt(n)") plan.weight = 1 / std::sqrt(n);
+  if (params.start == "zero") plan.weight = 0;
+  const bool given = params.denoise_generations >= 0 || params.scale_generations >= 0 ||
+                     params.polish_generations >= 0;
+  set(generations.denoise, params.denoise_generations);
+  set(generations.scale, params.scale_generations);
+  set(generations.polish, params.polish_generations);
+  set(plan.population, params.population);
+  set(plan.alpha_start, params.alpha_start);
+  set(plan.alpha_sigma, params.alpha_sigma);
+  set(plan.beta_sigma, params.beta_sigma);
+  set(plan.alpha_penalty, params.alpha_penalty);
+  set(plan.beta_penalty, params.beta_penalty);
+  set(plan.search_examples, params.search_examples);
+  set(plan.first_examples, params.first_examples);
+  if (params.examples == "all") plan.examples = Examples::all;
+  if (params.examples == "race") plan.examples = Examples::race;
+  if (params.examples == "rotate") plan.examples = Examples::rotate;
+  const bool fewer = plan.first_examples > 0 &&
+                     (plan.search_examples == 0 || plan.first_examples < plan.search_examples);
+  if (!fewer) plan.examples = Examples::all;
+  // Those that count have to finish.
+  plan.finish = std::clamp<std::size_t>(
+      static_cast<std::size_t>(std::ceil(params.finish * static_cast<double>(plan.population))),
+      plan.population / 2, plan.population);
+  plan.finalists = static_cast<std::size_t>(params.finalists);
+  plan.leave_one_out = static_cast<std::size_t>(params.leave_one_out);
+  plan.controls = static_cast<std::size_t>(params.controls);
+  plan.single_adapters = params.single_adapters;
+  if (genes.alphas().empty()) generations.denoise = 0;
+
+  const bool several = problem.objectives.size() > 1;
+  const std::size_t directions = several ? static_cast<std::size_t>(params.directions) : 0;
+  if (several) plan.front_generations = std::max<std::size_t>(1, generations.scale / 4);
+
+  // Fit the generations to the budget; where nobody asked for a number of them, it says how many.
+  double share = 1;
+  if (problem.trials > 0) {
+    const auto last_cost = [&] {
+      return plan.report_cost(genes.size(), directions) + plan.choice_cost() * (4 + directions);
+    };
+    while (last_cost() > problem.trials / 4 && shrink(plan)) {
+    }
+    const std::size_t total = generations.denoise + generations.scale + generations.polish +
+                              directions * plan.front_generations;
+    const std::size_t left = problem.trials > last_cost() ? problem.trials - last_cost() : 0;
+    share = static_cast<double>(left) / static_cast<double>(plan.generation_cost() * total);
+    if (given || params.preset != "default") share = std::min(share, 1.0);
+  }
+  const auto fitted = [&](double count) {
+    return static_cast<std::size_t>(std::floor(share * count + 1e-9));
+  };
+  plan.front_generations = fitted(static_cast<double>(plan.front_generations));
+  const auto scale = static_cast<double>(generations.scale);
+  const auto denoise = static_cast<double>(generations.denoise);
+  const bool denoise_first =
+      params.order == "denoise_first" || (params.order == "auto" && params.preset != "default");
+  std::vector<std::pair<What, double>> stages;
+  if (denoise_first || generations.denoise == 0) {
+    stages = {{What::alphas, denoise}, {What::betas, scale}};
+  } else {
+    stages = {{What::betas, scale * 4 / 7}, {What::alphas, denoise}, {What::betas, scale * 3 / 7}};
+  }
+  stages.emplace_back(What::both, static_cast<double>(generations.polish));
+  double begun = 0;
+  std::size_t planned = 0;
+  for (const auto& [what, count] : stages) {
+    begun += count;
+    const std::size_t until = fitted(begun);
+    if (until > planned) plan.stages.push_back({what, until - planned});
+    planned = until;
+  }
+  return plan;
+}
+
+}  // namespace paretod

@@ -1,0 +1,171 @@
+// The merge engine on the emulated device beside the one on the processor: equal bytes.
+
+#include "evaluators/cuda/cuda_merge_engine.hpp"
+
+#include <cuda_runtime.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <optional>
+
+#include "evaluators/cuda/merge_plan.hpp"
+#include "optimizers/core/rng.hpp"
+#include "tests/support/scratch_directory.hpp"
+#include "tests/support/test_models.hpp"
+
+namespace paretod {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+/// Takes everything through write().
+class WrittenOutput final : public MergeOutput {
+ public:
+  WrittenOutput(const std::vector<TensorLayout>& layouts, std::size_t candidates)
+      : tensors(candidates) {
+    for (auto& candidate : tensors) {
+      for (const TensorLayout& layout : layouts) candidate.emplace_back(layout.bytes());
+    }
+  }
+  std::byte* memory(std::size_t, std::size_t) override { return nullptr; }
+  Result<void> write(std::size_t candidate, std::size_t tensor, std::uint64_t offset,
+                     std::span<const std::byte> bytes) override {
+    Bytes& to = tensors.at(candidate).at(tensor);
+    if (offset + bytes.size() > to.size()) return invalid("beyond the tensor");
+    std::memcpy(to.data() + offset, bytes.data(), bytes.size());
+    return {};
+  }
+  std::vector<std::vector<Bytes>> tensors;
+};
+
+class CudaMergeEngineTest : public testing::Test {
+ protected:
+  void write(DType dtype, DType base_dtype) {
+    const auto layout = [](DType floats) {
+      return std::vector<TensorLayout>{{"a", floats, {61, 33}},
+                                       {"b", floats, {1}},
+                                       {"c", floats, {40, 50}},
+                                       {"nothing", floats, {0, 4}},
+                                       {"steps", DType::i64, {3}}};
+    };
+    paths_.base = folder("base");
+    write_model(paths_.base, layout(base_dtype), random_contents(layout(base_dtype), 1), 1 << 30);
+    for (std::size_t k = 0; k < 3; ++k) {
+      const std::string name = "source" + std::to_string(k);
+      // The last source is stored differently.
+      const auto mine = layout(k == 2 ? base_dtype : dtype);
+      write_model(folder(name), mine, random_contents(mine, 10 + k), 1 << 30);
+      paths_.sources.push_back({name, folder(name)});
+    }
+  }
+  std::string folder(const std::string& name) const { return (scratch_.path() / name).string(); }
+
+  std::shared_ptr<const MergeSources> open(const MergeRule& rule,
+                                           std::optional<DType> dtype = {}) const {
+    MergePaths paths = paths_;
+    if (!traits_of(rule.method).uses_base) paths.base.clear();
+    auto sources = MergeSources::open(paths, rule, dtype);
+    if (!sources) throw std::runtime_error(sources.error().text());
+    return std::make_shared<const MergeSources>(std::move(*sources));
+  }
+
+  static std::vector<std::vector<Bytes>> merged(MergeEngine& engine, const MergeSources& sources,
+                                                const std::vector<MergeCandidate>& candidates) {
+    WrittenOutput output(sources.layouts(), candidates.size());
+    std::uint64_t last = 0;
+    std::uint64_t all = 0;
+    const auto done =
+        engine.merge(candidates, output, [&](std::uint64_t some, std::uint64_t total) {
+          EXPECT_GE(some, last);
+          last = some;
+          all = total;
+          return true;
+        });
+    if (!done) throw std::runtime_error(done.error().text());
+    EXPECT_EQ(last, all);
+    return output.tensors;
+  }
+
+  static std::vector<MergeCandidate> draw(const MergeRule& rule, std::size_t count) {
+    Rng rng(5);
+    std::vector<MergeCandidate> candidates(count);
+    for (MergeCandidate& candidate : candidates) {
+      candidate.seed = rng.bits64();
+      for (std::size_t g = 0; g < rule.group_count(); ++g) {
+        GroupCoefficients group;
+        for (int k = 0; k < 3; ++k) {
+          group.weights.push_back(rng.uniform(0.1, 1));
+          group.densities.push_back(rng.uniform(0.05, 1));
+        }
+        group.lambda = rng.uniform(0.5, 1.5);
+        candidate.groups.push_back(std::move(group));
+      }
+    }
+    return candidates;
+  }
+
+  test::ScratchDirectory scratch_;
+  MergePaths paths_;
+};
+
+TEST_F(CudaMergeEngineTest, GivesTheBytesOfTheProcessorsEngine) {
+  write(DType::bf16, DType::f32);
+  for (const MergeMethod method :
+       {MergeMethod::linear, MergeMethod::task_arithmetic, MergeMethod::ties,
+        MergeMethod::dare_linear, MergeMethod::dare_ties, MergeMethod::breadcrumbs,
+        MergeMethod::breadcrumbs_ties}) {
+    MergeRule rule = MergeRule::of(method);
+    rule.groups = {{"first", {{TensorPattern::Kind::prefix, "a"}}}};
+    for (const auto dtype : {std::optional<DType>(), std::optional<DType>(DType::f16)}) {
+      const auto sources = open(rule, dtype);
+      auto processor = cpu_merge_engine(sources, rule);
+      ASSERT_TRUE(processor.ok()) << processor.error().text();
+      const auto candidates = draw(rule, 5);
+      const auto expected = merged(**processor, *sources, candidates);
+      // Resident; streamed tensor by tensor; streamed in parts, where the method can.
+      const std::uint64_t least = (cuda::merges_parts(rule) ? 40 : 90) << 10;
+      for (const std::uint64_t memory : {std::uint64_t{0}, std::uint64_t{150} << 10, least}) {
+        auto device = cuda::cuda_merge_engine(sources, rule, {0, memory, 4});
+        ASSERT_TRUE(device.ok()) << device.error().text();
+        for (int again = 0; again < 2; ++again) {
+          EXPECT_EQ(merged(**device, *sources, candidates), expected)
+              << name_of(method) << " in " << memory;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaMergeEngineTest, SaysWhatItCannotDo) {
+  write(DType::f16, DType::f16);
+  const MergeRule della = MergeRule::of(MergeMethod::della);
+  const auto refused = cuda::cuda_merge_engine(open(della), della);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().text().find("/method: della is merged by the processor only"),
+            std::string::npos)
+      << refused.error().text();
+  const MergeRule ties = MergeRule::of(MergeMethod::ties);
+  const auto small = cuda::cuda_merge_engine(open(ties), ties, {0, 8'000, 4});
+  ASSERT_FALSE(small.ok());
+  EXPECT_NE(small.error().text().find("tensor \"a\" needs"), std::string::npos)
+      << small.error().text();
+}
+
+TEST_F(CudaMergeEngineTest, StopsWhenProgressSaysSo) {
+  write(DType::f32, DType::f32);
+  const MergeRule rule = MergeRule::of(MergeMethod::linear);
+  const auto sources = open(rule);
+  auto engine = cuda::cuda_merge_engine(sources, rule, {0, 60 << 10, 1});
+  ASSERT_TRUE(engine.ok()) << engine.error().text();
+  const auto candidates = draw(rule, 1);
+  WrittenOutput output(sources->layouts(), 1);
+  const auto stopped =
+      (*engine)->merge(candidates, output, [](std::uint64_t, std::uint64_t) { return false; });
+  ASSERT_FALSE(stopped.ok());
+  EXPECT_EQ(stopped.error().kind, ErrorKind::conflict);
+  auto processor = cpu_merge_engine(sources, rule);
+  EXPECT_EQ(merged(**engine, *sources, candidates), merged(**processor, *sources, candidates));
+}
+
+}  // namespace
+}  // namespace paretod
