@@ -51,7 +51,8 @@ if(PARETOD_CUDA_EVALUATOR)
   target_include_directories(paretod_evaluators PRIVATE ${PARETOD_EIGEN_HEADERS})
   target_link_libraries(paretod_evaluators PUBLIC paretod_safetensors)
   foreach(file checkpoint_set feature_network frechet influence kernel_distance model_description
-      reference_images schedule_evaluator schedule_scorer simd simd_avx2 simd_avx512 simd_baseline)
+      reference_images sample_judge schedule_config schedule_evaluator schedule_scorer simd simd_avx2
+      simd_avx512 simd_baseline)
     target_sources(paretod_evaluators PRIVATE ${evaluators}/diffusion/${file}.cpp)
   endforeach()
   target_sources(paretod_evaluators PRIVATE

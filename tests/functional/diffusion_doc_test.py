@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The commands of docs/diffusion.md, run as they stand but for the port and the checkout."""
+"""The commands of docs/diffusion.md, run as they stand but for the port and the checkout; and the
+program that draws from schedules for the example's picture."""
+import json
 import os
 import pathlib
 import re
@@ -35,6 +37,36 @@ class DiffusionDoc(unittest.TestCase):
         self.assertTrue(costs, done.stdout)
         self.assertLessEqual(max(costs), 24)
         self.assertIn('exit status 0', done.stdout, done.stderr)
+
+
+class ScheduleSamples(unittest.TestCase):
+    def ask(self, request, evaluator='digits-schedule'):
+        program = pathlib.Path(BINARY).parent.parent / 'evaluators/paretod-schedule-samples'
+        return subprocess.run([program, ROOT / 'config/examples/paretod.json', evaluator],
+                              input=json.dumps(request), text=True, capture_output=True)
+
+    def test_it_scores_and_draws(self):
+        done = self.ask({'schedules': [[{'at': 331, 'mask': []}, {'at': 799, 'mask': ['block-3']}],
+                                       [{'at': 499, 'mask': []}, {'at': 999, 'mask': []}]],
+                         'replicates': [7, 8, 9], 'samples': 200, 'images': 3, 'threads': 2})
+        found, uniform = json.loads(done.stdout)['schedules']
+        self.assertEqual((found['calls'], found['blocks'], uniform['blocks']), (2, 15, 16))
+        for fd, other in zip(found['fd'], uniform['fd'], strict=True):
+            self.assertLess(fd, other)  # the same noise
+        self.assertEqual(len(found['fd_heldout']), 3)
+        self.assertEqual([len(image) for image in found['images']], [64, 64, 64])
+        self.assertLessEqual({value for image in found['images'] for value in image}, set(range(256)))
+        self.assertNotEqual(found['images'], uniform['images'])
+
+    def test_it_says_what_is_wrong(self):
+        fine = {'schedules': [], 'replicates': [1]}
+        for request, words in (({**fine, 'replicates': []}, '/replicates'), ({**fine, 'sample': 3}, '/sample'),
+                               ({**fine, 'samples': 1}, '/samples'), ({'replicates': [1]}, '/schedules'),
+                               ({**fine, 'schedules': [[{'at': 5, 'mask': ['block-9']}, 7]]}, '/schedules/0')):
+            done = self.ask(request)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(words, done.stderr)
+        self.assertIn('no diffusion-schedule evaluator', self.ask(fine, 'digits').stderr)
 
 
 if __name__ == '__main__':
