@@ -194,7 +194,9 @@ bool Caller::prepare(const Shared& pending) {
 
 void Caller::send(const Shared& pending) {
   const Call& call = pending->call;
-  if (pending->body.empty() && call.method != "GET") pending->body = call.request.body.dump();
+  if (pending->body.empty() && call.method != "GET") {
+    pending->body = call.text.empty() ? call.request.body.dump() : call.text;
+  }
   HttpTask task;
   task.method = call.method;
   task.url = options_.url + call.request.path;

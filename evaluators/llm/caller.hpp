@@ -38,6 +38,8 @@ struct Call {
   std::string key;
   std::string job;
   WireRequest request;
+  /// The request's body as text, where somebody made it already.
+  std::string text = {};
   std::string method = "POST";
   /// Runs the model; others (tokenize, load) are free, unlimited and not kept.
   bool inference = true;

@@ -180,11 +180,19 @@ void TrialRun::plan() {
 }
 
 /// The key is that of the request as it would be without the names of this process.
-Call TrialRun::call_of(const WireRequest& request, const WireRequest& neutral) const {
+Call TrialRun::call_of(const std::function<WireRequest(const Selection&)>& make) const {
   Call call;
   call.job = job_;
-  call.request = request;
-  call.key = sha256_hex(identity_ + neutral.path + neutral.body.dump());
+  call.request = make(selection_);
+  call.text = call.request.body.dump();
+  if (name_.empty()) {
+    call.key = sha256_hex(identity_ + call.request.path + call.text);
+  } else {
+    Selection neutral = selection_;
+    neutral.model.clear();
+    neutral.salt.clear();
+    call.key = sha256_hex(identity_ + call.request.path + make(neutral).body.dump());
+  }
   return call;
 }
 
@@ -192,16 +200,14 @@ void TrialRun::ask(Unit& unit) {
   const Dialect& dialect = workshop_.dialect;
   const LlmConfig& config = workshop_.config;
   const Item& item = items_[unit.item];
-  Selection neutral;
-  neutral.weights = selection_.weights;
-  neutral.model = name_.empty() ? selection_.model : "";
   unit.open = 1;
   if (unit.part == Part::generation) {
     const std::size_t alternatives =
         needs_of(config, item.task).alternatives ? config.server.alternatives : 0;
     const Prompt prompt = prompt_of(item);
-    Call call = call_of(dialect.generate(prompt, genome_.sampling, selection_, alternatives),
-                        dialect.generate(prompt, genome_.sampling, neutral, alternatives));
+    Call call = call_of([&](const Selection& selection) {
+      return dialect.generate(prompt, genome_.sampling, selection, alternatives);
+    });
     call.read = [&dialect](const json& reply) { return dialect.read_generation(reply); };
     std::size_t bytes = prompt.flat().size();
     // Each message of a chat is wrapped in a few tokens of its own.
@@ -218,8 +224,9 @@ void TrialRun::ask(Unit& unit) {
       ask_tokens(unit, unit.context + unit.continuation, [this, &unit] { ask_each_token(unit); });
     });
   }
-  Call call = call_of(dialect.score(unit.context, unit.continuation, selection_),
-                      dialect.score(unit.context, unit.continuation, neutral));
+  Call call = call_of([&](const Selection& selection) {
+    return dialect.score(unit.context, unit.continuation, selection);
+  });
   const bool has_context = !unit.context.empty();
   call.read = [&dialect, text = unit.continuation, has_context](const json& reply) {
     return dialect.read_score(reply, text, has_context);
@@ -275,9 +282,9 @@ void TrialRun::ask_each_token(Unit& unit) {
   for (std::size_t i = unit.first_token; i < all.size(); ++i) {
     if (over_) return;
     const std::vector<int> context(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(i));
-    const WireRequest request =
-        dialect.score_token(context, selection_, workshop_.config.server.alternatives);
-    Call call = call_of(request, request);
+    Call call = call_of([&](const Selection& selection) {
+      return dialect.score_token(context, selection, workshop_.config.server.alternatives);
+    });
     const int wanted = all[i];
     // The answer holds only the wanted token's value, so it is part of the key.
     call.key = sha256_hex(call.key + std::to_string(wanted));

@@ -85,7 +85,8 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   void ask_tokens(Unit& unit, const std::string& text, const std::function<void()>& then);
   void ask_each_token(Unit& unit);
   void submit(Call call, std::function<void(const CallResult&)> then);
-  [[nodiscard]] Call call_of(const WireRequest& request, const WireRequest& neutral) const;
+  /// `make` turns a selection into a request.
+  [[nodiscard]] Call call_of(const std::function<WireRequest(const Selection&)>& make) const;
   void unit_done(Unit& unit);
   void unit_missing(Unit& unit, const CallResult& result);
   void item_done(Item& item);

@@ -116,7 +116,8 @@ void client(const std::string& url, std::size_t count, std::size_t concurrency,
       Call call;
       call.job = "bench";
       call.request = request_of(*dialect, i);
-      call.key = sha256_hex(call.request.path + call.request.body.dump());
+      call.text = call.request.body.dump();
+      call.key = sha256_hex(call.request.path + call.text);
       call.read = [&dialect](const json& reply) { return dialect->read_generation(reply); };
       caller.call(std::move(call), [&](const CallResult& result) {
         if (result.kind != CallResult::Kind::answered || result.from_ledger) std::abort();
