@@ -112,8 +112,27 @@ std::vector<Case> cases() {
   const ParamValues twelve{{"population", std::int64_t{12}}};
   const ParamValues colony{{"population", std::int64_t{12}}, {"ker", std::int64_t{8}}};
   const ParamValues endless{{"population", std::int64_t{12}}, {"ftol", 0.0}, {"xtol", 0.0}};
+  std::vector<Parameter> merge;
+  for (const std::string name : {"alpha.a", "alpha.b", "alpha.c"}) {
+    merge.push_back(parameter(name, ParameterType::real, 0, 1));
+  }
+  for (const std::string name : {"beta.a", "beta.b", "beta.c"}) {
+    merge.push_back(parameter(name, ParameterType::real, -1.5, 1.5));
+  }
+  const auto merging = [&](const std::string& name, std::size_t objectives, std::uint64_t trials,
+                           ParamValues params) {
+    return Case{"evo_merging" + name, optimizer_named("evo_merging"), std::move(params),
+                problem(merge, objectives, trials), outcome(objectives)};
+  };
   return {
       {"cmaes", optimizer_named("cmaes"), {}, problem({count, rate, x}, 1, 90), outcome(1)},
+      merging("", 1, 130, {{"population", std::int64_t{6}}}),
+      merging("_paper", 1, 130,
+              {{"preset", std::string("paper")}, {"population", std::int64_t{6}}}),
+      merging("_lorahub", 1, 55, {{"preset", std::string("lorahub")}}),
+      merging("_race", 1, 130,
+              {{"examples", std::string("race")}, {"population", std::int64_t{6}}}),
+      merging("_front", 2, 180, {{"population", std::int64_t{6}}, {"directions", std::int64_t{2}}}),
       {"lcsc",
        optimizer_named("lcsc"),
        {{"replicates_per_elite", std::int64_t{3}}},
