@@ -141,11 +141,26 @@ EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingPa
   const std::size_t directions = several ? static_cast<std::size_t>(params.directions) : 0;
   if (several) plan.front_generations = std::max<std::size_t>(1, generations.scale / 4);
 
+  const bool denoise_first = params.order == "denoise_first" ||
+                             (params.order == "auto" && params.preset != "default") ||
+                             generations.denoise == 0;
+  const auto scale = static_cast<double>(generations.scale);
+  const auto denoise = static_cast<double>(generations.denoise);
+  std::vector<std::pair<What, double>> stages;
+  if (denoise_first) {
+    stages = {{What::alphas, denoise}, {What::betas, scale}};
+  } else {
+    stages = {{What::betas, scale * 4 / 7}, {What::alphas, denoise}, {What::betas, scale * 3 / 7}};
+  }
+  stages.emplace_back(What::both, static_cast<double>(generations.polish));
+  std::erase_if(stages, [](const auto& stage) { return stage.second == 0; });
+
   // Fit the generations to the budget; where nobody asked for a number of them, it says how many.
   double share = 1;
   if (problem.trials > 0) {
     const auto last_cost = [&] {
-      return plan.report_cost(genes.size(), directions) + plan.choice_cost() * (4 + directions);
+      return plan.report_cost(genes.size(), directions) +
+             plan.choice_cost() * (stages.size() + directions);
     };
     while (last_cost() > problem.trials / 4 && shrink(plan)) {
     }
@@ -159,17 +174,6 @@ EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingPa
     return static_cast<std::size_t>(std::floor(share * count + 1e-9));
   };
   plan.front_generations = fitted(static_cast<double>(plan.front_generations));
-  const auto scale = static_cast<double>(generations.scale);
-  const auto denoise = static_cast<double>(generations.denoise);
-  const bool denoise_first =
-      params.order == "denoise_first" || (params.order == "auto" && params.preset != "default");
-  std::vector<std::pair<What, double>> stages;
-  if (denoise_first || generations.denoise == 0) {
-    stages = {{What::alphas, denoise}, {What::betas, scale}};
-  } else {
-    stages = {{What::betas, scale * 4 / 7}, {What::alphas, denoise}, {What::betas, scale * 3 / 7}};
-  }
-  stages.emplace_back(What::both, static_cast<double>(generations.polish));
   double begun = 0;
   std::size_t planned = 0;
   for (const auto& [what, count] : stages) {

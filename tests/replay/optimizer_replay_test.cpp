@@ -132,6 +132,18 @@ std::vector<Case> cases() {
   schedule.mask = {"down", "mid", "up"};
   Parameter nodes = parameter("nodes", ParameterType::schedule, 0.001, 1);
   nodes.least = nodes.most = 4;
+  std::vector<Parameter> merge;
+  for (const std::string name : {"alpha.a", "alpha.b", "alpha.c"}) {
+    merge.push_back(parameter(name, ParameterType::real, 0, 1));
+  }
+  for (const std::string name : {"beta.a", "beta.b", "beta.c"}) {
+    merge.push_back(parameter(name, ParameterType::real, -1.5, 1.5));
+  }
+  const auto merging = [&](const std::string& name, std::size_t objectives, std::uint64_t trials,
+                           ParamValues params) {
+    return Case{"evo_merging" + name, optimizer_named("evo_merging"), std::move(params),
+                problem(merge, objectives, trials), outcome(objectives)};
+  };
   return {
       {"autodiffusion",
        optimizer_named("autodiffusion"),
@@ -155,6 +167,13 @@ std::vector<Case> cases() {
        problem({schedule, rate}, 1, 160),
        outcome(1)},
       {"cmaes", optimizer_named("cmaes"), {}, problem({count, rate, x}, 1, 90), outcome(1)},
+      merging("", 1, 130, {{"population", std::int64_t{6}}}),
+      merging("_paper", 1, 130,
+              {{"preset", std::string("paper")}, {"population", std::int64_t{6}}}),
+      merging("_lorahub", 1, 55, {{"preset", std::string("lorahub")}}),
+      merging("_race", 1, 130,
+              {{"examples", std::string("race")}, {"population", std::int64_t{6}}}),
+      merging("_front", 2, 180, {{"population", std::int64_t{6}}, {"directions", std::int64_t{2}}}),
       {"lcsc",
        optimizer_named("lcsc"),
        {{"replicates_per_elite", std::int64_t{3}}},

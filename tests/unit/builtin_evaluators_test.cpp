@@ -1,12 +1,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <map>
 #include <memory>
 #include <numeric>
 
 #include "evaluators/builtin/ddim.hpp"
+#include "evaluators/builtin/evo_pool.hpp"
 #include "evaluators/builtin/functions.hpp"
 #include "evaluators/builtin/lcsc_toy.hpp"
 #include "evaluators/builtin/problems.hpp"
@@ -243,6 +245,66 @@ TEST(BuiltinEvaluators, LcscToyTakesItsSizeFromTheSpace) {
   EXPECT_DOUBLE_EQ(outcome.objectives[0].standard_error,
                    0.5 * (exact.best_seed() - exact.optimum()));
   EXPECT_NE(outcome.objectives[0].value, metrics.at("exact"));
+}
+
+TEST(BuiltinEvaluators, EvoPoolEvaluatesSplitsBlocksAndPrefixes) {
+  Fixture fixture("evo-pool-tasks");
+  const EvoPool pool(7, 3, 1, 1);
+  Point point(14, 0.0);
+  for (std::size_t i = 0; i < 7; ++i) point[i] = 0.3 + 0.1 * static_cast<double>(i);
+  point[8] = 0.5;
+  point[11] = -0.4;
+  std::vector<MergeTerm> terms;
+  for (std::size_t i = 0; i < 7; ++i) terms.push_back({point[i], point[7 + i]});
+  const auto losses = [&](std::size_t task, std::size_t split, std::size_t first,
+                          std::size_t count) {
+    std::vector<float> values(count);
+    pool.losses(terms, true, task, split, first, values);
+    return values;
+  };
+  const auto outcomes = fixture.evaluate({Candidate{point, 0, 2}, Candidate{point, 60, 0},
+                                          Candidate{point, 70, 3 * 4}, Candidate{point, 9999, 1}});
+  ASSERT_EQ(outcomes[0].status, TrialStatus::ok);
+  for (std::size_t task = 0; task < 2; ++task) {
+    EXPECT_EQ(outcomes[0].examples[task], losses(task, 2, 0, 1000));
+    EXPECT_EQ(outcomes[1].examples[task], losses(task, 0, 0, 60));
+    EXPECT_EQ(outcomes[2].examples[task], losses(task, 0, 280, 70)) << "wraps around";
+    EXPECT_EQ(outcomes[3].examples[task], losses(task, 1, 0, 300)) << "the whole split";
+    EXPECT_EQ(outcomes[2].objectives[task].count, 70U);
+  }
+  std::vector<float> wrapped = losses(0, 0, 280, 20);
+  const std::vector<float> start = losses(0, 0, 0, 50);
+  wrapped.insert(wrapped.end(), start.begin(), start.end());
+  EXPECT_EQ(wrapped, losses(0, 0, 280, 70));
+  const double mean =
+      std::accumulate(wrapped.begin(), wrapped.end(), 0.0) / static_cast<double>(wrapped.size());
+  EXPECT_NEAR(outcomes[2].objectives[0].value, mean, 1e-6);
+}
+
+TEST(BuiltinEvaluators, EvoPoolIsWhatItClaims) {
+  const EvoPool pool(20, 5, 4, 3);
+  std::array<std::size_t, 3> counts{};
+  std::array<double, 3> sums{};
+  for (std::size_t i = 0; i < pool.adapters(); ++i) {
+    std::vector<MergeTerm> alone(pool.adapters());
+    alone[i].weight = 1;
+    std::vector<float> losses(1000);
+    pool.losses(alone, true, 0, 2, 0, losses);
+    const auto kind = static_cast<std::size_t>(pool.kind(i));
+    ++counts[kind];
+    sums[kind] += std::accumulate(losses.begin(), losses.end(), 0.0) / 1000;
+  }
+  EXPECT_EQ(counts, (std::array<std::size_t, 3>{5, 4, 11}));
+  const auto mean = [&](EvoPool::Kind kind) {
+    const auto i = static_cast<std::size_t>(kind);
+    return sums[i] / static_cast<double>(counts[i]);
+  };
+  EXPECT_LT(mean(EvoPool::Kind::informative), mean(EvoPool::Kind::useless) - 0.3);
+  EXPECT_LT(mean(EvoPool::Kind::useless), mean(EvoPool::Kind::harmful));
+  EXPECT_LT(pool.true_loss(0, 2), pool.base_loss(0, 2) - 0.5);
+  std::vector<float> base(1000);
+  pool.losses(std::vector<MergeTerm>(20), true, 0, 2, 0, base);
+  EXPECT_NEAR(std::accumulate(base.begin(), base.end(), 0.0) / 1000, pool.base_loss(0, 2), 1e-6);
 }
 
 std::string problems_of(const Fixture& fixture) {
