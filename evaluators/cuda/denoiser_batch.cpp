@@ -87,7 +87,9 @@ void DenoiserBatch::lay_out() {
 std::uint64_t DenoiserBatch::bytes_per_candidate(std::size_t samples) const {
   const std::size_t columns = dimension() + 1;
   const std::size_t rows = round_up(samples, 64);
-  const std::size_t per_row = 2 * shape_.pixels + 4 * shape_.width + feature_hidden_ + columns + 1;
+  // What solvers look back at included, whether or not one does.
+  const std::size_t per_row =
+      (2 + 2 * solver_history) * shape_.pixels + 4 * shape_.width + feature_hidden_ + columns + 1;
   const std::size_t squares = columns * columns;
   return sizeof(float) * (rows * per_row + squares + 2 * columns) +
          sizeof(double) * squares * (1 + chunks_of(rows));

@@ -2,7 +2,8 @@
 # the device (tests/CMakeLists.txt).
 set(PARETOD_CUDA_KERNELS
   diffusion_launch.cu
-  merge_launch.cu)
+  merge_launch.cu
+  sparse_launch.cu)
 set(PARETOD_CUDA_SOURCES
   denoiser_batch.cpp
   device.cpp

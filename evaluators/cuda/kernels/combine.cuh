@@ -128,19 +128,25 @@ __global__ void __launch_bounds__(block_threads, 2) combine(const CombineBatch b
       const float* weights = shared.weights;
       std::uint32_t k = first;
       if (count == 4 && tensor.aligned) {
-        for (; k + 4 <= last; k += 4, weights += 4 * width) {
+        // Four loads are under way before the first is used, also behind the last four sources.
+        for (; k < last; k += 4, weights += 4 * width) {
           Four x[4];
 #pragma unroll
-          for (unsigned u = 0; u < 4; ++u) x[u] = load_four(shared.rows[k + u] + column);
+          for (unsigned u = 0; u < 4; ++u) {
+            if (k + u < last) x[u] = load_four(shared.rows[k + u] + column);
+          }
 #pragma unroll
           for (unsigned u = 0; u < 4; ++u) {
-            accumulate<Source, width>(weights + u * width, x[u], base, batch.subtract, sums);
+            if (k + u < last) {
+              accumulate<Source, width>(weights + u * width, x[u], base, batch.subtract, sums);
+            }
           }
         }
-      }
-      for (; k < last; ++k, weights += width) {
-        const Four x = load(shared.rows[k], column, count, tensor.aligned);
-        accumulate<Source, width>(weights, x, base, batch.subtract, sums);
+      } else {
+        for (; k < last; ++k, weights += width) {
+          const Four x = load_some(shared.rows[k] + column, count);
+          accumulate<Source, width>(weights, x, base, batch.subtract, sums);
+        }
       }
     }
     if (count == 0) continue;

@@ -220,7 +220,7 @@ __device__ __forceinline__ float clip(float x) {
 /// One solver step of every pixel.
 __global__ void __launch_bounds__(denoise_threads) advance(const AdvanceTable table) {
   const std::size_t candidate = blockIdx.y;
-  const StepTable step = table.steps[candidate * table.step_stride + table.step];
+  const StepTable& step = table.steps[candidate * table.step_stride + table.step];
   if (step.active == 0) return;
   const std::uint64_t at = std::uint64_t{blockIdx.x} * denoise_threads + threadIdx.x;
   if (at >= std::uint64_t{table.samples[candidate]} * table.pixels) return;

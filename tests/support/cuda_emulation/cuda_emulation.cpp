@@ -39,8 +39,8 @@ void* allocate(std::size_t bytes) {
 
 enum class State { ready, at_block_barrier, at_warp_barrier, done };
 
-// Contexts start a fiber; from then on jumps switch, which unlike swapcontext() make no system call.
-// Address sanitizer has to be told of switches, and is only when contexts do them.
+// Contexts start a fiber; from then on jumps switch, which unlike swapcontext() make no system
+// call. Address sanitizer has to be told of switches, and is only when contexts do them.
 struct Fiber {
   std::unique_ptr<unsigned char[]> stack = std::make_unique<unsigned char[]>(stack_bytes);
   ucontext_t context;
