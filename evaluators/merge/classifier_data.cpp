@@ -58,6 +58,15 @@ void read_activation(ObjectReader& reader, ClassifierData& data) {
   data.activation = found->second;
 }
 
+void read_objectives(ObjectReader& reader, ClassifierData& data) {
+  const std::string name = reader.string("objectives").value_or("accuracy");
+  if (name != "accuracy" && name != "loss" && name != "both") {
+    return reader.refuse("objectives", "must be one of accuracy, loss, both");
+  }
+  data.accuracy_objectives = name != "loss";
+  data.loss_objectives = name != "accuracy";
+}
+
 void read_tasks(ObjectReader& reader, Description& description, Problems& problems) {
   const json* tasks = reader.require("tasks");
   if (tasks == nullptr) return;
@@ -95,6 +104,7 @@ Result<Description> read_description(const std::filesystem::path& path) {
     reader.refuse("layers", "must name at least one layer");
   }
   read_activation(reader, description.data);
+  read_objectives(reader, description.data);
   description.scale = static_cast<float>(reader.number("scale").value_or(1));
   description.offset = static_cast<float>(reader.number("offset").value_or(0));
   description.search = required(reader, "search");
@@ -167,6 +177,7 @@ std::uint64_t mixed(std::uint64_t hash, const TaskExamples& examples) {
 
 std::string version_of(const ClassifierData& data) {
   std::uint64_t hash = mix64(code_version, static_cast<std::uint64_t>(data.activation));
+  hash = mix64(hash, (data.accuracy_objectives ? 1 : 0) + (data.loss_objectives ? 2 : 0));
   for (const std::string& layer : data.layers) hash = mixed(hash, layer);
   for (const ClassifierData::Task& task : data.tasks) {
     hash = mixed(mixed(hash, task.name), task.search);

@@ -5,6 +5,7 @@
 // The description is a JSON object; files are relative to its folder:
 //   layers      names of the linear layers in their order: tensors NAME.weight [out, in], NAME.bias
 //   activation  between layers: relu (the default), tanh or silu
+//   objectives  accuracy (the default), loss or both; the other is given as metrics
 //   scale, offset  the network sees scale * stored + offset; 1 and 0 without them
 //   search      a safetensors file with the examples to search with
 //   heldout     one with others, for metrics that no search looks at (optional)
@@ -37,6 +38,8 @@ enum class Activation { relu, tanh, silu };
 struct ClassifierData {
   std::vector<std::string> layers;
   Activation activation = Activation::relu;
+  bool accuracy_objectives = true;
+  bool loss_objectives = false;
   struct Task {
     std::string name;
     TaskExamples search;

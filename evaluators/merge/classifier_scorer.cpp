@@ -171,13 +171,23 @@ class ClassifierScorer final : public MergedScorer {
   [[nodiscard]] ScorerDescription describe() const override {
     ScorerDescription description;
     for (const auto& task : data_.tasks) {
-      description.objectives.push_back({task.name, Goal::maximize});
       description.default_fidelity =
           std::max<std::uint64_t>(description.default_fidelity, task.search.count);
-      if (data_.has_heldout) description.metrics.push_back(task.name + "_heldout");
+      if (data_.accuracy_objectives) {
+        description.objectives.push_back({task.name, Goal::maximize});
+      } else {
+        description.metrics.push_back(task.name);
+      }
     }
     for (const auto& task : data_.tasks) {
-      description.objectives.push_back({task.name + "_loss", Goal::minimize});
+      if (data_.loss_objectives) {
+        description.objectives.push_back({task.name + "_loss", Goal::minimize});
+      } else {
+        description.metrics.push_back(task.name + "_loss");
+      }
+    }
+    for (const auto& task : data_.tasks) {
+      if (data_.has_heldout) description.metrics.push_back(task.name + "_heldout");
     }
     description.fidelity_unit = "examples";
     description.version = data_.version;
@@ -255,18 +265,29 @@ Outcome ClassifierScorer::score(const MergedWeights& weights, const Candidate& c
                                                          task.name + "\" are not finite");
   }
   Outcome outcome;
-  for (const TaskScores& task : scores) outcome.objectives.push_back(share_of(task.right));
-  for (const TaskScores& task : scores) outcome.objectives.push_back(mean_of(task.loss));
+  const auto take = [&](bool objective, const std::string& name, const Measurement& measured,
+                        std::vector<float>& each) {
+    if (!objective) {
+      outcome.metrics.emplace_back(name, measured.value);
+      return;
+    }
+    outcome.objectives.push_back(measured);
+    if (params->examples) outcome.examples.push_back(std::move(each));
+  };
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    take(data_.accuracy_objectives, data_.tasks[i].name, share_of(scores[i].right),
+         scores[i].right);
+  }
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    take(data_.loss_objectives, data_.tasks[i].name + "_loss", mean_of(scores[i].loss),
+         scores[i].loss);
+  }
   if (params->heldout) {
     for (const auto& task : data_.tasks) {
       if (!task.heldout) continue;
       const auto others = score_task(network, *task.heldout, 0, task.heldout->count);
       outcome.metrics.emplace_back(task.name + "_heldout", share_of(others.right).value);
     }
-  }
-  if (params->examples) {
-    for (TaskScores& task : scores) outcome.examples.push_back(std::move(task.right));
-    for (TaskScores& task : scores) outcome.examples.push_back(std::move(task.loss));
   }
   return outcome;
 }

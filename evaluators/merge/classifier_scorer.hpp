@@ -1,7 +1,8 @@
 #pragma once
-// Scores merged weights of a multi-layer perceptron that classifies: per task its accuracy (the
-// objective has the task's name, to be maximised) and its mean cross-entropy (TASK_loss, to be
-// minimised), with standard errors and counts.  The file is described in classifier_data.hpp.
+// Scores merged weights of a multi-layer perceptron that classifies: per task its accuracy (called
+// as the task, to be maximised) and its mean cross-entropy (TASK_loss, to be minimised), with
+// standard errors and counts.  The file, described in classifier_data.hpp, says which of them are
+// objectives; the others are metrics.
 //
 // Fidelity is the number of examples of each task, all of them by default; replicate r sees the
 // r-th block of so many, so that blocks are disjoint until the examples are used up and the count
