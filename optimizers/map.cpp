@@ -151,7 +151,9 @@ class Map {
     } else if (learning) {
       x = model(MapModel::Front::none)->least_sure(pending, turn_++);
     } else {
-      const auto next = model()->verification(1, pending, turn_++);
+      const MapModel& fitted = *model();
+      pending.insert(pending.end(), since_fit_.begin(), since_fit_.end());
+      const auto next = fitted.verification(1, pending, turn_++);
       if (!next.empty()) x = next.front();
     }
     if (x.empty()) {
@@ -215,6 +217,7 @@ class Map {
     if (ok) ++measured_;
     if (ok && asked.prediction) judge(*asked.prediction, trial);
     trials_.push_back(std::move(trial));
+    since_fit_.push_back(asked.x);
     // The published procedure fits once and only looks at its front again.
     stale_ = stale_ || !params_.paper() || !asked.prediction;
     // What others had measured tells as much.
@@ -288,6 +291,7 @@ class Map {
       auto fitted = MapModel::fit(problem_, params_, trials_, front);
       model_ = fitted ? *fitted : nullptr;
       stale_ = false;
+      since_fit_.clear();
       fitted_front_ = front;
     }
     return model_;
@@ -305,6 +309,7 @@ class Map {
   std::vector<Trial> trials_;
   std::shared_ptr<const MapModel> model_;
   bool stale_ = true;
+  Design since_fit_;  // told, and not known to the model
   MapModel::Front fitted_front_ = MapModel::Front::none;
   bool ending_ = false;
   std::string reason_ = "budget";
