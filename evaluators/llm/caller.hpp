@@ -8,7 +8,8 @@
 //   other 4xx                           failed
 //   broken off, timed out               not paid: goes again, `retries` times;
 //                                       paid: unknown, billed at its worst, not sent again
-//   200 without a usable reply          paid: unknown, because what it cost is not known; else failed
+//   200 without a usable reply          paid: unknown, because what it cost is not known; else
+//   failed
 //
 // Equal calls at the same time are one call.  Everything here happens on the HTTP client's thread:
 // call and cancel only from there.
@@ -92,7 +93,7 @@ class Caller {
   void drain(std::function<void()> idle);
 
   struct Counters {
-    std::uint64_t sent = 0;      ///< inference requests that left for the network
+    std::uint64_t sent = 0;  ///< inference requests that left for the network
     std::uint64_t answered = 0;
     std::uint64_t ledger_hits = 0;
     std::uint64_t throttled = 0;
@@ -136,7 +137,7 @@ class Caller {
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::uint64_t last_id_ = 0;
   std::deque<Shared> queue_;
-  std::unordered_map<std::string, Shared> by_key_;     ///< waiting or under way
+  std::unordered_map<std::string, Shared> by_key_;  ///< waiting or under way
   std::unordered_map<std::uint64_t, Shared> by_id_;
   double timer_at_ = std::numeric_limits<double>::infinity();
   std::size_t under_way_ = 0;  ///< from the intent to the durable outcome

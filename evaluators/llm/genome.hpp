@@ -36,6 +36,7 @@ Selection selection_of(const LlmConfig& config, const Genome& genome);
 
 /// What, apart from the request itself, the answers depend on: server, adapters, coefficients.
 /// `server`: what the server says it is.
-nlohmann::json identity_of(const LlmConfig& config, const Genome& genome, const std::string& server);
+nlohmann::json identity_of(const LlmConfig& config, const Genome& genome,
+                           const std::string& server);
 
 }  // namespace paretod::llm

@@ -1,13 +1,13 @@
 #pragma once
-// How fast one provider may be asked: requests and tokens per minute, requests at once, and what its
-// refusals say.  Shared by everything that a process sends there.  Pure arithmetic on a clock that
-// the caller reads; not thread-safe.
+// How fast one provider may be asked: requests and tokens per minute, requests at once, and what
+// its refusals say.  Shared by everything that a process sends there.  Pure arithmetic on a clock
+// that the caller reads; not thread-safe.
 //
-// Rates are kept with the generic cell rate algorithm (ITU-T I.371): requests are spaced evenly, with
-// little room to catch up, so that a provider that counts in a sliding window sees no more than its
-// limit in any minute.  Concurrency follows additive increase, multiplicative decrease (Chiu and
-// Jain, 1989): halved when the provider refuses, at most once per pause, and raised by one per round
-// of successes.  Without a Retry-After the pause doubles from half a second to eight.
+// Rates are kept with the generic cell rate algorithm (ITU-T I.371): requests are spaced evenly,
+// with little room to catch up, so that a provider that counts in a sliding window sees no more
+// than its limit in any minute.  Concurrency follows additive increase, multiplicative decrease
+// (Chiu and Jain, 1989): halved when the provider refuses, at most once per pause, and raised by
+// one per round of successes.  Without a Retry-After the pause doubles from half a second to eight.
 
 #include <cstddef>
 #include <optional>
@@ -44,7 +44,7 @@ class Governor {
   double concurrency_;
   std::size_t in_flight_ = 0;
   double paused_until_ = 0;
-  int refusals_ = 0;  ///< since the last answer
+  int refusals_ = 0;         ///< since the last answer
   double next_request_ = 0;  ///< theoretical arrival times
   double next_token_ = 0;
 };

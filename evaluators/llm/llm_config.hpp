@@ -54,8 +54,8 @@ struct MergeConfig {
   bool factor_space = true;
   bool alpha = false;  ///< whether keep fractions are searched
   double bound = 1.5;
-  std::filesystem::path folder;       ///< where merged adapters are written
-  std::string server_folder;          ///< the same folder as the server sees it
+  std::filesystem::path folder;  ///< where merged adapters are written
+  std::string server_folder;     ///< the same folder as the server sees it
 };
 
 /// A real-valued gene of sampling.

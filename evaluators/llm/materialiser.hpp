@@ -1,6 +1,6 @@
 #pragma once
-// Merged adapters as folders, for servers that load one adapter at a time by its name.  Reads the pool
-// once; writes a folder per candidate, in single precision, stored in the pool's own dtype.
+// Merged adapters as folders, for servers that load one adapter at a time by its name.  Reads the
+// pool once; writes a folder per candidate, in single precision, stored in the pool's own dtype.
 // Thread-safe.
 
 #include <filesystem>

@@ -1,8 +1,8 @@
 #pragma once
 // What calls cost, and how much may be spent: prices are data of the configuration, amounts are
-// whole millionths of the currency.  Before a call its worst case is set aside; when it ends, what it
-// really cost takes that place, so that caps hold as long as no call costs more than its worst case.
-// Not thread-safe.
+// whole millionths of the currency.  Before a call its worst case is set aside; when it ends, what
+// it really cost takes that place, so that caps hold as long as no call costs more than its worst
+// case. Not thread-safe.
 
 #include <cstdint>
 #include <map>

@@ -1,7 +1,7 @@
 #pragma once
 // Everything that was asked of one provider and came back, on disk: a reply is durable before it is
-// scored, the intent to pay before the call, so that after a crash nothing that was answered is asked
-// again, and what was paid without an answer is known.  An append-only file in the provider's
+// scored, the intent to pay before the call, so that after a crash nothing that was answered is
+// asked again, and what was paid without an answer is known.  An append-only file in the provider's
 // folder, one record per line: the first 16 digits of the SHA-256 of the rest of the line, a blank,
 //
 //   {"t":seconds since 1970,"k":key,"e":"intent","job":job,"m":micros,"n":tokens}   at worst
@@ -10,13 +10,13 @@
 //   {..,"e":"unknown","why":".."}       billed as charged; nobody will learn what came of it
 //   {..,"e":"resend"}                   somebody decided to ask again after all
 //
-// The key is a content hash of whatever the answer depends on.  A line that a crash left torn does not
-// match its digits and is dropped.  Intents that are open when the file is opened become unknown.
-// The folder belongs to one process at a time: that makes it the place where a provider's limits and
-// caps can be kept.
+// The key is a content hash of whatever the answer depends on.  A line that a crash left torn does
+// not match its digits and is dropped.  Intents that are open when the file is opened become
+// unknown. The folder belongs to one process at a time: that makes it the place where a provider's
+// limits and caps can be kept.
 //
-// One thread writes, many records per fdatasync; everything else is for one caller's thread, on which
-// the callbacks are made too.
+// One thread writes, many records per fdatasync; everything else is for one caller's thread, on
+// which the callbacks are made too.
 
 #include <cstdint>
 #include <filesystem>
@@ -44,7 +44,8 @@ class ResponseLedger {
   using Written = std::function<void(bool)>;
 
   /// Errors: conflict if another process has the folder; else it cannot be used.
-  static Result<std::unique_ptr<ResponseLedger>> open(const std::filesystem::path& folder, Post post);
+  static Result<std::unique_ptr<ResponseLedger>> open(const std::filesystem::path& folder,
+                                                      Post post);
   /// Writes what is waiting; no callback is made any more.
   ~ResponseLedger();
   ResponseLedger(const ResponseLedger&) = delete;
@@ -72,7 +73,7 @@ class ResponseLedger {
     std::uint64_t unknown = 0;
     std::int64_t answers_micros = 0;
     std::int64_t unknown_micros = 0;
-    std::uint64_t dropped = 0;  ///< torn lines
+    std::uint64_t dropped = 0;    ///< torn lines
     std::uint64_t recovered = 0;  ///< intents that a crash had left open
   };
   [[nodiscard]] const Totals& totals() const;

@@ -1,7 +1,7 @@
 #pragma once
 // How replies become numbers.  A scorer says what it needs, so that a server that cannot give it is
-// refused before anything is paid; then it scores one example at a time.  After lm-evaluation-harness
-// (lm_eval/api/{task,metrics}.py).  Pure functions.
+// refused before anything is paid; then it scores one example at a time.  After
+// lm-evaluation-harness (lm_eval/api/{task,metrics}.py).  Pure functions.
 //
 //   gold_nll             minus log-probability of the gold answer, per token          scored text
 //   perplexity           the same of the prompt and answer as one text, per token     scored text
@@ -66,7 +66,9 @@ class Scorer {
                              const std::string& pattern);
 
   [[nodiscard]] Needs needs() const;
-  [[nodiscard]] bool needs_choices() const { return needs().choices || name_ == "choice_first_token"; }
+  [[nodiscard]] bool needs_choices() const {
+    return needs().choices || name_ == "choice_first_token";
+  }
   /// Likelihoods are losses, the others shares of success.
   [[nodiscard]] Goal goal() const;
   /// The replies that needs() says are there.

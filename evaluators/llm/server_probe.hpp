@@ -1,8 +1,8 @@
 #pragma once
-// Looks at a server before anything is asked of it: is it there, which model has it, does it know the
-// adapters, how much does it do at once?  Then a few canaries through the whole path, which show
-// whether the adapters act and whether answers keep them apart.  Blocks its caller, which is not the
-// HTTP client's thread.
+// Looks at a server before anything is asked of it: is it there, which model has it, does it know
+// the adapters, how much does it do at once?  Then a few canaries through the whole path, which
+// show whether the adapters act and whether answers keep them apart.  Blocks its caller, which is
+// not the HTTP client's thread.
 
 #include <array>
 #include <cstddef>
@@ -17,8 +17,8 @@
 namespace paretod::llm {
 
 struct ServerFacts {
-  std::string identity;    ///< model and software, as the server tells
-  std::size_t slots = 0;   ///< requests that it works on at once; 0: it does not say
+  std::string identity;                 ///< model and software, as the server tells
+  std::size_t slots = 0;                ///< requests that it works on at once; 0: it does not say
   std::array<std::string, 3> sessions;  ///< loss_oracle: per split
 };
 

@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 
 /// Of suitable_jobs().
-constexpr std::size_t job_count = 9;
+constexpr std::size_t job_count = 12;
 
 class EveryOptimizer : public testing::TestWithParam<std::size_t> {
  protected:

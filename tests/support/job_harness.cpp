@@ -177,6 +177,14 @@ std::vector<std::pair<std::string, std::string>> suitable_jobs(std::size_t paral
        R"({"optimizer":{"name":"autodiffusion","params":{"mode":"paper","population":12,)"
        R"("mutants":6,"crossovers":3,"rounds":3}},)" +
            ddim + R"("budget":{"trials":60},)" + common + "}"},
+      {"evo_merging", R"({"optimizer":{"name":"evo_merging","params":{"population":4}},)"
+                      R"("evaluator":"evo-pool","space":[)"
+                      R"({"name":"alpha.a","type":"real","low":0,"high":1},)"
+                      R"({"name":"alpha.b","type":"real","low":0,"high":1},)"
+                      R"({"name":"beta.a","type":"real","low":-1.5,"high":1.5},)"
+                      R"({"name":"beta.b","type":"real","low":-1.5,"high":1.5}],)"
+                      R"("budget":{"trials":90},)" +
+                          common + "}"},
       {"random",
        R"({"optimizer":"random","evaluator":"zdt1","budget":{"trials":24},)" + common + "}"},
       {"pagmo", R"({"optimizer":{"name":"pagmo","params":{"population":8}},"evaluator":"zdt1",)"

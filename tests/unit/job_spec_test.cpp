@@ -47,7 +47,8 @@ TEST_P(JobSpecRefuses, AndNamesTheField) {
 INSTANTIATE_TEST_SUITE_P(
     Each, JobSpecRefuses,
     testing::Values(
-        BadJob{"unknown optimizer", R"({"optimizer":"nsga9"})", "/optimizer", "known: cmaes"},
+        BadJob{"unknown optimizer", R"({"optimizer":"nsga9"})", "/optimizer",
+               "known: autodiffusion, cmaes"},
         BadJob{"unknown evaluator", R"({"evaluator":"zdt9"})", "/evaluator", "configured:"},
         BadJob{"one objective for nsga3", R"({"optimizer":"nsga3","evaluator":"sphere"})",
                "/objectives", "at least two"},
