@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t longest_spelled_vector = 4;
 constexpr std::size_t longest_spelled_schedule = 10;
 constexpr std::size_t most_parameters = 8;
+constexpr std::size_t most_report_metrics = 2;
 
 std::string scalar_text(const Json& value) {
   if (value.is_number_integer()) return value.dump();
@@ -391,6 +392,13 @@ Lines report_view(const Json& report, const Json& objectives) {
       if (quantity.is_string()) quantities.push_back(quantity.get<std::string>());
     }
   }
+  // Objectives come first.
+  const std::size_t shown = std::min(
+      quantities.size(), std::max<std::size_t>(objectives.size(), 1) + most_report_metrics);
+  const std::size_t left_out = quantities.size() - shown;
+  quantities.resize(shown);
+  // Rows that trade objectives against each other do not compete with the first.
+  const bool trade = objectives.size() > 1;
   const std::string first = text_at(rows[0], "name");
   Table table;
   std::vector<std::string> names;
@@ -406,14 +414,16 @@ Lines report_view(const Json& report, const Json& objectives) {
     }
     const std::string goal = maximised(objectives, quantity) ? " (max)" : "";
     table.add_column(printable(quantity) + goal, format_column(means), Table::Align::right);
-    if (std::any_of(differences.begin(), differences.end(), [](const auto& d) { return !!d; })) {
+    const auto known = [](const auto& difference) { return difference.has_value(); };
+    if (!trade && std::any_of(differences.begin(), differences.end(), known)) {
       std::vector<std::string> cells = format_column(differences, true);
       cells[0].clear();
       table.add_column("minus " + first, std::move(cells), Table::Align::right);
     }
   }
   Lines out = table.lines();
-  const std::string sentence = headline(rows, quantities);
+  if (left_out > 0) out.push_back("(" + plural(left_out, "more metric") + " with --json)");
+  const std::string sentence = trade ? "" : headline(rows, quantities);
   if (!sentence.empty()) out.insert(out.end(), {"", sentence});
   return out;
 }

@@ -144,15 +144,33 @@ TEST(CliReport, RowsAgainstTheFirst) {
      "difference":{"fd":{"mean":0.0432,"stderr":0.0011},"acc":{"mean":-0.01,"stderr":0.02}}},
     {"name":"last","estimates":{"fd":{"mean":0.4763}},"difference":{"fd":{"mean":0.0992,
       "stderr":0.0011}}}]})");
-  const Json objectives = Json::parse(R"([{"name":"fd"},{"name":"acc","goal":"maximize"}])");
-  EXPECT_EQ(joined(report_view(report, objectives)),
-            "                       fd       minus found      acc (max)     minus found\n"
+  EXPECT_EQ(joined(report_view(report, Json::parse(R"([{"name":"fd"}])"))),
+            "                       fd       minus found            acc     minus found\n"
             "────────  ───────────────  ────────────────  ─────────────  ──────────────\n"
             "found     0.3771 ± 0.0021                    0.910 ± 0.010\n"
             "best_ema  0.4203 ± 0.0023  +0.0432 ± 0.0011  0.900 ± 0.010  -0.010 ± 0.020\n"
             "last               0.4763  +0.0992 ± 0.0011              -               -\n"
             "\n"
             "found against best_ema: 10.3% lower in fd, not clearly different in acc\n");
+  const Json two = Json::parse(R"([{"name":"fd"},{"name":"acc","goal":"maximize"}])");
+  EXPECT_EQ(joined(report_view(report, two)),
+            "                       fd      acc (max)\n"
+            "────────  ───────────────  ─────────────\n"
+            "found     0.3771 ± 0.0021  0.910 ± 0.010\n"
+            "best_ema  0.4203 ± 0.0023  0.900 ± 0.010\n"
+            "last               0.4763              -\n");
+}
+
+TEST(CliReport, FewMetrics) {
+  const Lines lines = report_view(Json::parse(R"({"quantities":["fd","a","b","c","d"],"rows":[
+    {"name":"found","estimates":{"fd":{"mean":1},"a":{"mean":2},"b":{"mean":3},"c":{"mean":4},
+      "d":{"mean":5}}}]})"),
+                                  Json::parse(R"([{"name":"fd"}])"));
+  EXPECT_EQ(joined(lines),
+            "       fd  a  b\n"
+            "─────  ──  ─  ─\n"
+            "found   1  2  3\n"
+            "(2 more metrics with --json)\n");
 }
 
 TEST(CliReport, NoRowsNoTable) {
