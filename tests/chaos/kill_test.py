@@ -17,8 +17,13 @@ TRIALS = 40 * CYCLES
 
 
 def spec(parallelism, optimizer='random'):
-    return {'optimizer': optimizer, 'evaluator': {'name': 'zdt1', 'params': {'delay_ms': 2}},
-            'budget': {'trials': TRIALS}, 'parallelism': parallelism, 'seed': 5}
+    job = {'optimizer': optimizer, 'evaluator': {'name': 'zdt1', 'params': {'delay_ms': 2}},
+           'budget': {'trials': TRIALS}, 'parallelism': parallelism, 'seed': 5}
+    if optimizer == 'autodiffusion':
+        job['evaluator'] = {'name': 'ddim', 'params': {'delay_ms': 2}}
+        job['space'] = [{'name': 'schedule', 'type': 'schedule', 'low': 0, 'high': 999, 'whole': True,
+                         'least': 2, 'most': 6}]
+    return job
 
 
 class Kill(unittest.TestCase):
@@ -66,7 +71,7 @@ class Kill(unittest.TestCase):
         wait_for(lambda: daemon.redis_pid() not in (None, pid), 'a new Redis')
 
     def test_serial_log_is_that_of_an_undisturbed_run(self):
-        for optimizer in ('random', {'name': 'pagmo', 'params': {'population': 20}}):
+        for optimizer in ('random', 'autodiffusion', {'name': 'pagmo', 'params': {'population': 20}}):
             whole = self.undisturbed(spec(1, optimizer))
             for kill in (self.kill_daemon, self.kill_redis):
                 with self.subTest(optimizer=optimizer, kill=kill.__name__), Daemon() as daemon:

@@ -14,6 +14,7 @@ from daemon import BINARY, Daemon, check_counts, kill_instants, wait_for  # noqa
 CYCLES = int(os.environ.get('PARETOD_CHAOS_CYCLES', '6'))
 TRIALS = 60 * CYCLES
 WORKERS = 3
+TOKENS = 5  # that each attempt says it used
 
 HELLO = {'paretod': 1, 'type': 'hello', 'evaluator': 'far', 'slots': 4,
          'space': [{'name': 'x', 'type': 'real', 'low': 0, 'high': 1}],
@@ -27,7 +28,7 @@ for line in sys.stdin:
     if request['type'] == 'evaluate':
         with open('begun', 'a') as begun:
             begun.write(request['id'] + chr(10))
-        print(json.dumps({{'type': 'result', 'id': request['id'],
+        print(json.dumps({{'type': 'result', 'id': request['id'], 'cost': {{'tokens': {TOKENS}}},
                           'objectives': {{'f': request['candidate']['x']}}}}), flush=True)
 """
 
@@ -85,7 +86,8 @@ class WorkerKill(unittest.TestCase):
         for number in range(WORKERS):
             self.workers.start(number)
         job = self.daemon.submit({'optimizer': 'random', 'evaluator': 'far', 'seed': 3, 'parallelism': 12,
-                                  'budget': {'trials': TRIALS}, 'max_attempts': 100})
+                                  'budget': {'trials': TRIALS, 'tokens': 10**6,
+                                             'worst_case': {'tokens': TOKENS}}, 'max_attempts': 100})
         instants = kill_instants(4)
         for cycle in range(CYCLES):
             goal = self.daemon.told(job) + instants.randint(1, 40)
@@ -96,6 +98,7 @@ class WorkerKill(unittest.TestCase):
         self.assertEqual(done['status'], 'succeeded', done)
         check_counts(self, self.daemon, job, TRIALS)
         self.check_attempts(job)
+        self.check_spend(job, done)
         wait_for(lambda: self.workers.left() == 0, f'the spools to empty; {self.workers.logs()}')
         self.assertEqual(set(self.workers.stop()), {0}, self.workers.logs())
         return job
@@ -113,6 +116,13 @@ class WorkerKill(unittest.TestCase):
         for trial, attempt in told:
             self.assertIn((trial, attempt), started)
             self.assertIn(f'{job}:{trial}:{attempt}', begun)
+
+    def check_spend(self, job, done):
+        """What the evaluator charged for each outcome, once; lost attempts are billed beside it."""
+        told = [event.get('k', 0) for _, event in self.daemon.events(job) if event['e'] == 'told']
+        self.assertEqual(told, [TOKENS] * TRIALS)
+        lost = sum(event.get('k', 0) for _, event in self.daemon.events(job) if event['e'] == 'ended')
+        self.assertEqual(done['progress']['budgets']['tokens']['spent'], TOKENS * TRIALS + lost)
 
     def kill_worker(self, cycle):
         self.workers.kill(cycle % WORKERS)
