@@ -219,7 +219,7 @@ class Cmaes {
         Point point = submitted < problem_.initial.size() ? problem_.initial[submitted] : draw();
         ++submitted;
         const TrialNumber number = evaluations_.submit(candidate(std::move(point)));
-        if (problem_.known.size() + submitted <= problem_.initial.size()) last_initial = number;
+        if (submitted <= problem_.initial.size()) last_initial = number;
       }
       if (evaluations_.in_flight() == 0) return;
       const Trial trial = evaluations_.next();
@@ -632,7 +632,7 @@ Fields<CmaesParams> describe() {
 
 Optimizer cmaes_optimizer() {
   return make_optimizer<CmaesParams>(
-      "cmaes", 1,
+      "cmaes", 2,
       "CMA-ES with restarts, without generations to wait for; best for continuous spaces and one "
       "objective.",
       "Hansen, The CMA evolution strategy: a tutorial, arXiv 1604.00772; BIPOP: Hansen, GECCO "

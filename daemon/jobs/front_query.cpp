@@ -421,7 +421,9 @@ bool dominates_surely(const double* member, const double* member_errors, const d
     if (difference < 0) return false;
     const double a = std::max(member_errors[i], 0.0);
     const double b = std::max(other_errors[i], 0.0);
-    if ((a > 0 || b > 0) && difference < z * std::hypot(a, b)) return false;
+    // Between the larger one and their sum: the root is seldom needed.
+    if (difference < z * std::max(a, b)) return false;
+    if (difference < z * (a + b) && difference < z * std::hypot(a, b)) return false;
     better = better || difference > 0;
   }
   return better;

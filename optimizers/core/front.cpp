@@ -127,6 +127,41 @@ bool dominates(std::span<const double> a, std::span<const double> b) {
 
 // ---- the archive -------------------------------------------------------------------------------
 
+void ParetoArchive::Staircase::insert(double x, double y) {
+  const auto place = std::lower_bound(x_.begin(), x_.end(), x) - x_.begin();
+  for (auto [numbers, value] : {std::pair{&x_, x}, {&y_, y}, {&least_, y}, {&most_, y}}) {
+    numbers->insert(numbers->begin() + place, value);
+  }
+  extend(static_cast<std::size_t>(place), static_cast<std::size_t>(place) + 1);
+}
+
+void ParetoArchive::Staircase::erase(double x, double y) {
+  auto place = std::lower_bound(x_.begin(), x_.end(), x) - x_.begin();
+  while (y_[static_cast<std::size_t>(place)] != y) ++place;
+  for (auto* numbers : {&x_, &y_, &least_, &most_}) numbers->erase(numbers->begin() + place);
+  extend(static_cast<std::size_t>(place), static_cast<std::size_t>(place));
+}
+
+/// After what is in [from, to) has changed.
+void ParetoArchive::Staircase::extend(std::size_t from, std::size_t to) {
+  for (std::size_t i = from; i < y_.size(); ++i) {
+    least_[i] = i == 0 ? y_[i] : std::min(least_[i - 1], y_[i]);
+  }
+  for (std::size_t i = to; i-- > 0;) {
+    most_[i] = i + 1 == y_.size() ? y_[i] : std::max(most_[i + 1], y_[i]);
+  }
+}
+
+bool ParetoArchive::Staircase::reaches_below(double x, double y) const {
+  const auto end = std::upper_bound(x_.begin(), x_.end(), x) - x_.begin();
+  return end > 0 && least_[static_cast<std::size_t>(end) - 1] <= y;
+}
+
+bool ParetoArchive::Staircase::reaches_above(double x, double y) const {
+  const auto begin = std::lower_bound(x_.begin(), x_.end(), x) - x_.begin();
+  return begin < std::ssize(x_) && most_[static_cast<std::size_t>(begin)] >= y;
+}
+
 std::vector<double> ParetoArchive::Chunk::objectives(std::size_t i) const {
   std::vector<double> values;
   values.reserve(columns.size());
@@ -141,23 +176,32 @@ void ParetoArchive::Chunk::insert(std::size_t i, std::uint64_t id, std::span<con
   for (std::size_t k = 0; k < point.size(); ++k) {
     columns[k].insert(columns[k].begin() + at, point[k]);
   }
+  if (point.size() == 3) rest.insert(point[1], point[2]);
 }
 
 void ParetoArchive::Chunk::erase(std::size_t i) {
   const auto at = static_cast<std::ptrdiff_t>(i);
+  if (columns.size() == 3) rest.erase(columns[1][i], columns[2][i]);
   ids.erase(ids.begin() + at);
   for (auto& column : columns) column.erase(column.begin() + at);
 }
 
 ParetoArchive::Chunk ParetoArchive::Chunk::split(std::size_t i) {
   const auto at = static_cast<std::ptrdiff_t>(i);
-  Chunk rest{{ids.begin() + at, ids.end()}, {}};
+  Chunk upper{{ids.begin() + at, ids.end()}, {}, {}};
   ids.resize(i);
   for (auto& column : columns) {
-    rest.columns.emplace_back(column.begin() + at, column.end());
+    upper.columns.emplace_back(column.begin() + at, column.end());
     column.resize(i);
   }
-  return rest;
+  if (columns.size() != 3) return upper;
+  rest = {};
+  for (Chunk* half : {this, &upper}) {
+    for (std::size_t k = 0; k < half->size(); ++k) {
+      half->rest.insert(half->columns[1][k], half->columns[2][k]);
+    }
+  }
+  return upper;
 }
 
 ParetoArchive::Place ParetoArchive::place_of(std::size_t member) const {
@@ -199,6 +243,7 @@ bool ParetoArchive::covers(std::span<const double> point) const {
   }
   for (std::size_t c = 0; c <= end.chunk && c < chunks_.size(); ++c) {
     const std::size_t members = c < end.chunk ? chunks_[c].size() : end.offset;
+    if (point.size() == 3 && !chunks_[c].rest.reaches_below(point[1], point[2])) continue;
     if (find_member(chunks_[c].columns, 0, members, point, std::less_equal<>()) < members) {
       return true;
     }
@@ -209,6 +254,10 @@ bool ParetoArchive::covers(std::span<const double> point) const {
 void ParetoArchive::erase_covered_by(std::span<const double> point) {
   for (Place at = first_not_less(point[0]); at.chunk < chunks_.size();) {
     Chunk& chunk = chunks_[at.chunk];
+    if (point.size() == 3 && !chunk.rest.reaches_above(point[1], point[2])) {
+      at = {at.chunk + 1, 0};
+      continue;
+    }
     // Of two objectives, those covered follow each other.
     const std::size_t end = point.size() <= 2 ? at.offset + 1 : chunk.size();
     const std::size_t found =
@@ -239,8 +288,8 @@ void ParetoArchive::insert_at(Place place, std::uint64_t id, std::span<const dou
   chunk.insert(place.offset, id, point);
   ++size_;
   if (chunk.size() <= largest_chunk) return;
-  Chunk rest = chunk.split(chunk.size() / 2);
-  chunks_.insert(chunks_.begin() + static_cast<std::ptrdiff_t>(place.chunk) + 1, std::move(rest));
+  Chunk upper = chunk.split(chunk.size() / 2);
+  chunks_.insert(chunks_.begin() + static_cast<std::ptrdiff_t>(place.chunk) + 1, std::move(upper));
 }
 
 bool ParetoArchive::insert(std::uint64_t id, std::span<const double> point) {

@@ -19,7 +19,8 @@ bool dominates(std::span<const double> a, std::span<const double> b);
 class ParetoArchive {
  public:
   /// True when the point entered the front.  O(log front) plus removals for one and two
-  /// objectives; above, one pass over the members, column by column.
+  /// objectives; for three, O(sqrt front) in practice; above, one pass over the members, column by
+  /// column.
   bool insert(std::uint64_t id, std::span<const double> objectives);
 
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -36,11 +37,26 @@ class ParetoArchive {
   void clear();
 
  private:
+  /// Pairs of numbers, to be asked whether one of them is nowhere larger (or smaller) than another.
+  class Staircase {
+   public:
+    void insert(double x, double y);
+    void erase(double x, double y);
+    [[nodiscard]] bool reaches_below(double x, double y) const;
+    [[nodiscard]] bool reaches_above(double x, double y) const;
+
+   private:
+    void extend(std::size_t from, std::size_t to);
+
+    std::vector<double> x_, y_;         ///< sorted by x
+    std::vector<double> least_, most_;  ///< of the y up to here, and from here on
+  };
   /// Neighbours in the order of members.  Never empty; several, so that an insertion moves few
   /// members.
   struct Chunk {
     std::vector<std::uint64_t> ids;
     std::vector<std::vector<double>> columns;  ///< one per objective
+    Staircase rest;                            ///< of three objectives: the second and third
 
     [[nodiscard]] std::size_t size() const { return ids.size(); }
     [[nodiscard]] std::vector<double> objectives(std::size_t i) const;

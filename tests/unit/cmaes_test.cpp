@@ -187,6 +187,16 @@ TEST(CmaesOptimizer, BeginsWithTheInitialPointsAndAtTheBestKnown) {
   problem.known = {trial_view(1, {Point(5, 3.001)}, scalar_outcome(1), problem.objectives)};
   const ScriptedRun imported = search(problem, scalar(f), 1, fine);
   for (const double x : imported.log[0].candidate.point) EXPECT_NEAR(x, 3, 0.1);
+
+  // Both: more is imported than is to be measured first.
+  problem.initial = {Point(5, 0.0)};
+  problem.known.push_back(problem.known[0]);
+  const ScriptedRun both = search(problem, scalar(f), 20, fine);
+  EXPECT_EQ(both.log[0].candidate.point, problem.initial[0]);
+  for (const ScriptedEvent& event : both.log) {
+    if (event.kind != ScriptedEvent::Kind::asked || event.number == 1) continue;
+    for (const double x : event.candidate.point) EXPECT_NEAR(x, 3, 0.1);
+  }
 }
 
 TEST(CmaesOptimizer, SpreadsSeveralObjectivesOverTheirTradeOffs) {
