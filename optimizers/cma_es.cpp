@@ -23,10 +23,13 @@ double square(double x) {
 
 }  // namespace
 
-CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population, Covariance covariance,
-             bool active)
+CmaEs::CmaEs(std::vector<double> start, double sigma)
+    : CmaEs(std::move(start), sigma, Settings{}) {}
+
+CmaEs::CmaEs(std::vector<double> start, double sigma, const Settings& settings)
     : mean_(std::move(start)), sigma_(sigma) {
   const auto n = static_cast<double>(dimension());
+  std::size_t population = settings.population;
   if (population == 0) population = 4 + static_cast<std::size_t>(3 * std::log(n));
   const auto lambda = static_cast<double>(population);
 
@@ -44,32 +47,42 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, std::size_t population, Co
   rate_one_ = 2 / (square(n + 1.3) + mu_eff_);
   rate_mu_ =
       std::min(1 - rate_one_, 2 * (0.25 + mu_eff_ + 1 / mu_eff_ - 2) / (square(n + 2) + mu_eff_));
-  if (covariance == Covariance::diagonal) {
+  if (settings.covariance == Covariance::diagonal) {
     // Fewer numbers are learnt faster: n instead of n(n+1)/2.
     rate_one_ *= (n + 2) / 3;
     rate_mu_ = std::min(1 - rate_one_, rate_mu_ * (n + 2) / 3);
   }
-  rate_sigma_ = (mu_eff_ + 2) / (n + mu_eff_ + 5);
-  damping_ = 1 + 2 * std::max(0.0, std::sqrt((mu_eff_ - 1) / (n + 1)) - 1) + rate_sigma_;
+  control_steps(settings.damping);
   expected_norm_ = std::sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n * n));
   const double negative_sum =
       std::min({1 + rate_one_ / rate_mu_, 1 + 2 * mu_eff_negative / (mu_eff_ + 2),
                 (1 - rate_one_ - rate_mu_) / (n * rate_mu_)});
   for (double& weight : weights_) {
-    weight *= weight > 0 ? 1 / positive : active ? negative_sum / -negative : 0;
+    weight *= weight > 0 ? 1 / positive : settings.active ? negative_sum / -negative : 0;
   }
 
   const std::size_t size = dimension();
   path_sigma_.assign(size, 0);
   path_covariance_.assign(size, 0);
   scales_.assign(size, 1);
-  if (covariance == Covariance::diagonal) {
+  if (settings.covariance == Covariance::diagonal) {
     covariance_.assign(size, 1);
     return;
   }
   covariance_.assign(size * size, 0);
   for (std::size_t i = 0; i < size; ++i) covariance_[i * size + i] = 1;
   basis_ = covariance_;
+}
+
+void CmaEs::control_steps(Damping damping) {
+  const auto n = static_cast<double>(dimension());
+  double large = std::sqrt((mu_eff_ - 1) / (n + 1));
+  rate_sigma_ = (mu_eff_ + 2) / (n + mu_eff_ + 5);
+  if (damping == Damping::strong) {
+    large *= std::max(1.0, 3 * (1 - std::exp2(-n / 9)));
+    rate_sigma_ = std::min(0.5, (mu_eff_ + 2) / (n + mu_eff_ + 3));
+  }
+  damping_ = 1 + 2 * std::max(0.0, large - 1) + rate_sigma_;
 }
 
 std::vector<double> CmaEs::sample(Rng& rng) const {

@@ -30,12 +30,19 @@ class CmaEs {
     bool stale = false;
   };
   enum class Covariance { full, diagonal };
+  /// How slowly the step size follows its path.  The tutorial's damping lets populations larger
+  /// than usual shrink it too early; `strong` grows with them sooner, as that of pycma 4.5 does.
+  enum class Damping { tutorial, strong };
+  struct Settings {
+    std::size_t population = 0;  ///< at least 4; 0: the tutorial's 4 + 3 ln n
+    Covariance covariance = Covariance::full;
+    bool active = true;  ///< if not, the worse half has no weight, so its order does not matter
+    Damping damping = Damping::tutorial;
+  };
 
-  /// `population` 0 is the default of the tutorial, 4 + 3 ln n; otherwise at least 4.  Not
-  /// `active`: the worse half has no weight, so its order does not matter.  Requires a start of at
-  /// least one dimension and sigma > 0.
-  CmaEs(std::vector<double> start, double sigma, std::size_t population = 0,
-        Covariance covariance = Covariance::full, bool active = true);
+  /// Requires a start of at least one dimension and sigma > 0.
+  CmaEs(std::vector<double> start, double sigma, const Settings& settings);
+  CmaEs(std::vector<double> start, double sigma);
 
   [[nodiscard]] std::size_t dimension() const { return mean_.size(); }
   [[nodiscard]] std::size_t population() const { return weights_.size(); }
@@ -64,6 +71,7 @@ class CmaEs {
 
  private:
   [[nodiscard]] bool diagonal() const { return basis_.empty(); }
+  void control_steps(Damping damping);
   void decompose();
 
   // Matrices are dense, column-major, n x n; the diagonal mode keeps the diagonal of the covariance

@@ -243,7 +243,7 @@ class Lcsc {
   /// The rival: generations on replicate 0, from the best seed.  Returns the final mean.
   Point cma_es() {
     CmaEs search(archive_.point(archive_.ranking().front()), step(),
-                 static_cast<std::size_t>(params_.population));
+                 {.population = static_cast<std::size_t>(params_.population)});
     for (std::uint64_t generation = 0;
          evaluations_.remaining() >= plan_.final_cost() + search.population(); ++generation) {
       Rng rng(problem_.seed, generation);

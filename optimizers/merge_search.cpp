@@ -42,9 +42,11 @@ void MergeSearch::begin(const MergeStage& stage) {
     folds_.emplace_back(coordinate.low, coordinate.high, margin_of(coordinate));
     start.push_back(folds_.back().latent(stage.origin[i]));
   }
-  core_.emplace(std::move(start), stage.sigma, stage.population,
-                stage.diagonal ? CmaEs::Covariance::diagonal : CmaEs::Covariance::full,
-                stage.active);
+  core_.emplace(std::move(start), stage.sigma,
+                CmaEs::Settings{.population = stage.population,
+                                .covariance = stage.diagonal ? CmaEs::Covariance::diagonal
+                                                             : CmaEs::Covariance::full,
+                                .active = stage.active});
   mean_.reset();
   shift_.clear();
   generation_ = abandoned_ = 0;

@@ -71,8 +71,19 @@ TEST(CmaEs, WorksInOneDimensionAndWithALargePopulation) {
   CmaEs line({0}, 1.0);
   EXPECT_EQ(line.population(), 4U);
   EXPECT_LT(evaluations_to(1e-12, parabola, line, 4, 5000), 600U);
-  CmaEs large(std::vector<double>(5, 1.0), 1.0, 100);
+  CmaEs large(std::vector<double>(5, 1.0), 1.0, {.population = 100});
   EXPECT_LT(evaluations_to(1e-6, ellipsoid, large, 5, 30000), 20000U);
+}
+
+TEST(CmaEs, StrongDampingSlowsTheStepsOfLargePopulationsOnly) {
+  const auto first_change = [](std::size_t population, CmaEs::Damping damping) {
+    CmaEs search(std::vector<double>(20, 3.0), 2.0, {.population = population, .damping = damping});
+    evaluations_to(0, ellipsoid, search, 1, population);
+    return std::abs(std::log(search.sigma() / 2));
+  };
+  using enum CmaEs::Damping;
+  EXPECT_LT(first_change(100, strong), 0.6 * first_change(100, tutorial));
+  EXPECT_NEAR(first_change(12, strong) / first_change(12, tutorial), 1, 0.1);
 }
 
 TEST(CmaEs, FailedPointsRankLastAndDoNotSpoilTheState) {
