@@ -40,12 +40,12 @@ Generations ours(EvoMergingPlan& plan, double n, std::size_t slots) {
   plan.population = std::max<std::size_t>(20, (std::min(slots, most_slots_filled) + 1) / 2);
   plan.alpha_start = 0.6;
   plan.alpha_sigma = 0.25;
-  plan.beta_sigma = 0.3 / std::sqrt(n);
+  plan.beta_sigma = std::min(0.5 / std::sqrt(n), 3 / n);
   plan.examples = Examples::rotate;
   plan.redraw = true;
   plan.diagonal = n >= 50;
   plan.rivals = true;
-  return {27, 63, 0};
+  return {44, 96, 0};
 }
 
 template <class Value, class Param>
@@ -81,17 +81,23 @@ std::size_t EvoMergingPlan::generation_cost() const {
 
 std::size_t EvoMergingPlan::report_cost(std::size_t adapters, std::size_t directions) const {
   const std::size_t singles = single_adapters ? adapters + finalists + 1 : 0;
-  return singles + 2 + rivals + directions + controls + std::min(leave_one_out, adapters);
+  return singles + 3 + rivals + directions + controls + std::min(leave_one_out, adapters);
 }
 
 MergeExamples EvoMergingPlan::examples_of(std::size_t generation, std::size_t generations) const {
   switch (examples) {
     case Examples::race:
       return {search_examples, 0, first_examples, finish};
-    case Examples::rotate:
+    case Examples::rotate: {
       // The last one on all, so that its best can be told.
-      if (generation + 1 < generations) return {first_examples, generation, 0, 0};
-      break;
+      if (generation + 1 >= generations) break;
+      const double share = static_cast<double>(generation) / static_cast<double>(generations);
+      const double growth = static_cast<double>(std::max(search_examples, first_examples)) /
+                            static_cast<double>(first_examples);
+      const double count =
+          static_cast<double>(first_examples) * std::pow(growth, share * share * share);
+      return {static_cast<std::uint64_t>(count), generation, 0, 0};
+    }
     case Examples::all:
       break;
   }
@@ -120,10 +126,12 @@ EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingPa
   set(plan.alpha_penalty, params.alpha_penalty);
   set(plan.beta_penalty, params.beta_penalty);
   set(plan.search_examples, params.search_examples);
-  set(plan.first_examples, params.first_examples);
   if (params.examples == "all") plan.examples = Examples::all;
   if (params.examples == "race") plan.examples = Examples::race;
   if (params.examples == "rotate") plan.examples = Examples::rotate;
+  if (plan.examples == Examples::rotate) plan.first_examples = 20;
+  set(plan.first_examples, params.first_examples);
+  set(plan.single_examples, params.first_examples);
   const bool fewer = plan.first_examples > 0 &&
                      (plan.search_examples == 0 || plan.first_examples < plan.search_examples);
   if (!fewer) plan.examples = Examples::all;

@@ -28,6 +28,7 @@ struct EvoMergingPlan {
   double alpha_penalty = 0.05, beta_penalty = 0.05;
   enum class Examples { all, race, rotate } examples = Examples::all;
   std::uint64_t search_examples = 300, first_examples = 60;
+  std::uint64_t single_examples = 60;  ///< that adapters alone are first compared on
   std::size_t finish = 12;
   bool barrier = false, redraw = false, diagonal = false;
   bool rivals = false;  ///< base model and best single adapter may be the result
@@ -38,8 +39,11 @@ struct EvoMergingPlan {
 
   /// Trials of one generation, if all return.
   [[nodiscard]] std::size_t generation_cost() const;
-  /// Trials of one choice among finalists, and of the report with the choices that it needs.
-  [[nodiscard]] std::size_t choice_cost() const { return finalists + 2; }
+  /// Trials of one choice among finalists (where a stage began is known, but for the first), and of
+  /// the report with the choices that it needs.
+  [[nodiscard]] std::size_t choice_cost() const {
+    return finalists + 1 + (examples == Examples::rotate);
+  }
   [[nodiscard]] std::size_t report_cost(std::size_t adapters, std::size_t directions) const;
   /// What a generation of a stage of so many is scored on.
   [[nodiscard]] MergeExamples examples_of(std::size_t generation, std::size_t generations) const;

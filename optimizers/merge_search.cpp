@@ -48,6 +48,9 @@ void MergeSearch::begin(const MergeStage& stage) {
                                                              : CmaEs::Covariance::full,
                                 .active = stage.active});
   mean_.reset();
+  average_.reset();
+  late_means_.assign(stage.coordinates.size(), 0);
+  late_ = 0;
   shift_.clear();
   generation_ = abandoned_ = 0;
   ended_ = stage.generations == 0;
@@ -276,6 +279,15 @@ void MergeSearch::learn() {
     widest = std::max(widest, core_->deviation(i));
   }
   mean_ = point_of(mean);
+  if (10 * (generation_ + 1) > 7 * stage_->generations) {
+    ++late_;
+    std::vector<double> average(mean.size());
+    for (std::size_t i = 0; i < mean.size(); ++i) {
+      late_means_[i] += mean[i];
+      average[i] = late_means_[i] / static_cast<double>(late_);
+    }
+    average_ = point_of(average);
+  }
   core_->set_mean(std::move(mean));
   core_->set_sigma(std::max(core_->sigma(), stage_->least_sigma));
   ++generation_;

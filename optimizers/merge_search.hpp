@@ -76,6 +76,8 @@ class MergeSearch {
   [[nodiscard]] std::vector<Point> best(std::size_t count) const;
   /// Of the last stage: the mean of its distribution; none if it never learnt anything.
   [[nodiscard]] const std::optional<Point>& mean() const { return mean_; }
+  /// Of the last stage: the average of those means over the last three tenths of its generations.
+  [[nodiscard]] const std::optional<Point>& average() const { return average_; }
   /// The last stage was given up because evaluations do not return.
   [[nodiscard]] bool failed() const { return failed_; }
 
@@ -131,8 +133,10 @@ class MergeSearch {
   const MergeStage* stage_ = nullptr;
   std::vector<Fold> folds_;
   std::optional<CmaEs> core_;
-  std::optional<Point> mean_;
-  std::vector<double> shift_;  ///< of the distribution's mean, by the last generation
+  std::optional<Point> mean_, average_;
+  std::vector<double> late_means_;  ///< their sum, in latent coordinates
+  std::size_t late_ = 0;            ///< how many
+  std::vector<double> shift_;       ///< of the distribution's mean, by the last generation
   std::size_t generation_ = 0, abandoned_ = 0;
   bool ended_ = false, failed_ = false;
   bool racing_ = false;  ///< the batch is complete, and some of it may be finishing
