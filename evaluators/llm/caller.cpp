@@ -26,11 +26,15 @@ double retry_delay(std::uint32_t retries, double jitter) {
          (1 - 0.25 * jitter);
 }
 
+CallerOptions for_json(CallerOptions options) {
+  options.headers.emplace_back("Content-Type", "application/json");
+  return options;
+}
+
 }  // namespace
 
 struct Caller::Pending {
   Call call;
-  std::string body;
   std::vector<Waiter> waiters;
   CallCost worst;
   std::uint32_t retries = 0;   ///< of all kinds
@@ -41,7 +45,7 @@ struct Caller::Pending {
 };
 
 Caller::Caller(CallerOptions options, HttpMulti& http, ResponseLedger& ledger)
-    : options_(std::move(options)),
+    : options_(for_json(std::move(options))),
       http_(http),
       ledger_(ledger),
       accounts_(options_.caps),
@@ -194,15 +198,11 @@ bool Caller::prepare(const Shared& pending) {
 
 void Caller::send(const Shared& pending) {
   const Call& call = pending->call;
-  if (pending->body.empty() && call.method != "GET") {
-    pending->body = call.text.empty() ? call.request.body.dump() : call.text;
-  }
   HttpTask task;
-  task.method = call.method;
-  task.url = options_.url + call.request.path;
+  task.method = "POST";
+  task.url = options_.url + call.path;
   task.headers = options_.headers;
-  if (call.method != "GET") task.headers.emplace_back("Content-Type", "application/json");
-  task.body = pending->body;
+  task.body = call.body;
   task.timeout_s = options_.timeout_s;
   if (call.inference) ++counters_.sent;
   http_.start(std::move(task), [this, pending](HttpOutcome outcome) {

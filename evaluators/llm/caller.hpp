@@ -38,10 +38,8 @@ struct Call {
   /// Content hash of whatever the answer depends on.
   std::string key;
   std::string job;
-  WireRequest request;
-  /// The request's body as text, where somebody made it already.
-  std::string text = {};
-  std::string method = "POST";
+  std::string path;
+  std::string body;  ///< JSON
   /// Runs the model; others (tokenize, load) are free, unlimited and not kept.
   bool inference = true;
   /// Asks the server even if the answer is known: to see whether it still gives it.

@@ -197,11 +197,12 @@ class Canary {
     return {ErrorKind::unavailable, "a canary was not answered: " + why};
   }
 
-  Call free_call(const std::string& path, json body) {
+  Call free_call(const std::string& path, const json& body) {
     Call call;
     call.job = "probe";
     call.inference = false;
-    call.request = {path, std::move(body)};
+    call.path = path;
+    call.body = body.dump();
     return call;
   }
 
@@ -211,8 +212,9 @@ class Canary {
     call.job = "probe";
     call.ask_again = true;
     call.prompt_bound = tokens_bound(config_, example.prompt.size() + example.answer.size()) + 32;
+    WireRequest request;
     if (dialect.scores_text() == ScoresText::whole) {
-      call.request = dialect.score(example.prompt, example.answer, selection);
+      request = dialect.score(example.prompt, example.answer, selection);
       call.read = [&dialect, text = example.answer](const json& reply) {
         return dialect.read_score(reply, text, true);
       };
@@ -221,10 +223,12 @@ class Canary {
       Prompt prompt;
       prompt.text = example.prompt;
       const std::size_t alternatives = dialect.gives_alternatives() && has_adapters() ? 5 : 0;
-      call.request = dialect.generate(prompt, genome.sampling, selection, alternatives);
+      request = dialect.generate(prompt, genome.sampling, selection, alternatives);
       call.read = [&dialect](const json& reply) { return dialect.read_generation(reply); };
       call.output_bound = genome.sampling.max_tokens;
     }
+    call.path = request.path;
+    call.body = request.body.dump();
     // Asked several times, so not by content: each is a call of its own.
     call.key = sha256_hex(workshop_.run_name + std::to_string(++asked_));
     return call;

@@ -9,6 +9,7 @@
 
 #include "adapters/llm/dialect.hpp"
 #include "adapters/llm/refusal.hpp"
+#include "adapters/llm/request_template.hpp"
 
 namespace paretod::llm {
 namespace {
@@ -181,6 +182,43 @@ TEST(Dialects, SayWhatIsWrongWithRepliesOfAnyShape) {
       }
     }
   }
+}
+
+TEST(RequestTemplates, GiveTheBytesOfTheFilledRequest) {
+  Selection selection;
+  selection.model = "m";
+  selection.weights = {{"0", 0.4F}, {"1", -1.0F / 3}};
+  Sampling sampling;
+  sampling.stop = {"\n"};
+  const std::string texts[] = {"", "plain", "\"quoted\" \\ and\n\r\tlines",
+                               "\x01\x7f caf\u00e9 \u4e2d"};
+  for (const char* api : {"llama_cpp", "lorax", "vllm", "sglang", "openai"}) {
+    const auto dialect = make_dialect(api);
+    const auto generation = [&](std::string_view text) {
+      Prompt prompt = asking(std::string(text));
+      prompt.system = "Be brief.";
+      prompt.shots = {{"1+1", "2"}};
+      return dialect->generate(prompt, sampling, selection, 5);
+    };
+    const RequestTemplate made(generation(text_slot));
+    for (const std::string& text : texts) {
+      EXPECT_EQ(made.body(text), generation(text).body.dump()) << api;
+      EXPECT_EQ(made.path(), generation(text).path);
+    }
+    if (dialect->scores_text() == ScoresText::whole) {
+      const RequestTemplate score(dialect->score("", std::string(text_slot), selection));
+      EXPECT_EQ(score.body("Q: yes"), dialect->score("Q:", " yes", selection).body.dump()) << api;
+    }
+  }
+  const auto llama = llama_cpp_dialect();
+  const RequestTemplate tokens(llama->score_token(token_slot, selection, 5));
+  EXPECT_EQ(tokens.body({1, 22, 333}, 2), llama->score_token({1, 22}, selection, 5).body.dump());
+}
+
+TEST(RequestTemplates, NeedTheirSlotOnce) {
+  EXPECT_THROW(RequestTemplate({"/x", json{{"prompt", "none"}}}), std::logic_error);
+  const std::string twice = std::string(text_slot) + std::string(text_slot);
+  EXPECT_THROW(RequestTemplate({"/x", json{{"prompt", twice}}}), std::logic_error);
 }
 
 TEST(Completions, AreTheSameAfterTheLedger) {
