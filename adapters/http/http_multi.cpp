@@ -54,26 +54,57 @@ bool names_an_address(const std::string& text) {
   return host == "localhost" || host.starts_with('[') || inet_pton(AF_INET, host.c_str(), &v4) == 1;
 }
 
+/// "Name: value" lines as libcurl wants them.
+using HeaderLines = std::shared_ptr<curl_slist>;
+
+using Headers = HttpClient::Headers;
+
+HeaderLines lines_of(const Headers& headers) {
+  curl_slist* list = nullptr;
+  for (const auto& [name, value] : headers) {
+    list = curl_slist_append(list, (name + ": " + value).c_str());
+  }
+  list = curl_slist_append(list, "Expect:");  // no "100-continue" round trip
+  return {list, curl_slist_free_all};
+}
+
 /// One request on its way: what the callbacks of libcurl see.  Owned by the loop's thread.
 class Transfer {
  public:
   Transfer(const HttpMultiOptions& options, HttpTask task, HttpMulti::Done done)
-      : options_(options),
-        task_(std::move(task)),
-        done_(std::move(done)),
-        internal_(options.allow_internal || names_an_address(task_.url)) {}
-  ~Transfer() { curl_slist_free_all(headers_); }
+      : options_(options), task_(std::move(task)), done_(std::move(done)) {}
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  /// Before it is run.  The handle is the loop's, and new or reset.
-  void use(CURL* handle, std::uint64_t id) {
+  /// What is the same for all requests of a handle.
+  static void prepare(CURL* handle, const HttpMultiOptions& options) {
+    const auto set = [handle](CURLoption option, auto value) {
+      curl_easy_setopt(handle, option, value);
+    };
+    set(CURLOPT_USERAGENT, "paretod");
+    set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_FOLLOWLOCATION, 0L);
+    set(CURLOPT_PROXY, "");
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    set(CURLOPT_CONNECTTIMEOUT_MS, std::lround(options.connect_timeout_s * 1000));
+    set(CURLOPT_MAXAGE_CONN, std::max(1L, std::lround(options.longest_idle_s)));
+    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
+    set(CURLOPT_PREREQFUNCTION, &Transfer::on_request);
+    set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+    set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+  }
+
+  /// Before it is run.  The handle is the loop's, and prepared.
+  void use(CURL* handle, std::uint64_t id, HeaderLines headers) {
     curl_ = handle;
     id_ = id;
+    headers_ = std::move(headers);
     set_up();
   }
   [[nodiscard]] CURL* handle() const { return curl_; }
   [[nodiscard]] std::uint64_t id() const { return id_; }
+  [[nodiscard]] const HttpTask& task() const { return task_; }
 
   void finish(CURLcode code) {
     HttpOutcome outcome;
@@ -87,7 +118,8 @@ class Transfer {
     } else {
       long sent = 0;
       curl_easy_getinfo(curl_, CURLINFO_REQUEST_SIZE, &sent);
-      outcome = {sent == 0 ? HttpOutcome::Kind::not_sent : HttpOutcome::Kind::broken,
+      const bool nothing = sent == 0 || requests_ == 0;
+      outcome = {nothing ? HttpOutcome::Kind::not_sent : HttpOutcome::Kind::broken,
                  {},
                  curl_easy_strerror(code)};
     }
@@ -101,35 +133,21 @@ class Transfer {
     curl_easy_setopt(curl_, option, value);
   }
 
+  /// All that differs between requests, whatever the handle was used for before.
   void set_up() {
-    for (const auto& [name, value] : task_.headers) {
-      headers_ = curl_slist_append(headers_, (name + ": " + value).c_str());
-    }
-    headers_ = curl_slist_append(headers_, "Expect:");  // no "100-continue" round trip
     set(CURLOPT_URL, task_.url.c_str());
-    set(CURLOPT_HTTPHEADER, headers_);
-    set(CURLOPT_USERAGENT, "paretod");
-    set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_PROTOCOLS_STR, "http,https");
-    set(CURLOPT_FOLLOWLOCATION, 0L);
-    set(CURLOPT_PROXY, "");
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-    set(CURLOPT_CONNECTTIMEOUT_MS, std::lround(options_.connect_timeout_s * 1000));
+    set(CURLOPT_HTTPHEADER, headers_.get());
     set(CURLOPT_TIMEOUT_MS, std::max(1L, std::lround(task_.timeout_s * 1000)));
     set(CURLOPT_FRESH_CONNECT, task_.fresh ? 1L : 0L);
-    set(CURLOPT_MAXAGE_CONN, std::max(1L, std::lround(options_.longest_idle_s)));
-    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
     set(CURLOPT_OPENSOCKETDATA, this);
-    set(CURLOPT_PREREQFUNCTION, &Transfer::on_request);
     set(CURLOPT_PREREQDATA, this);
-    set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
     set(CURLOPT_HEADERDATA, this);
-    set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
     set(CURLOPT_WRITEDATA, this);
     set(CURLOPT_PRIVATE, this);
-    if (task_.method == "GET") return;
-    set(CURLOPT_POST, 1L);
-    set(CURLOPT_CUSTOMREQUEST, task_.method.c_str());
+    const bool get = task_.method == "GET";
+    set(get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
+    set(CURLOPT_CUSTOMREQUEST, get || task_.method == "POST" ? nullptr : task_.method.c_str());
+    if (get) return;
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(task_.body.size()));
     set(CURLOPT_POSTFIELDS, task_.body.c_str());
   }
@@ -153,7 +171,8 @@ class Transfer {
     const AddressClass found = class_of(address.addr);
     if (found == AddressClass::forbidden) {
       refusal_ = "it leads to an address that is never asked (link-local, metadata or multicast)";
-    } else if (found == AddressClass::internal && !internal_) {
+    } else if (found == AddressClass::internal && !options_.allow_internal &&
+               !names_an_address(task_.url)) {
       refusal_ =
           "its name leads to a loopback or private address; set allow_private if that is meant";
     }
@@ -184,10 +203,9 @@ class Transfer {
   const HttpMultiOptions& options_;
   const HttpTask task_;
   const HttpMulti::Done done_;
-  const bool internal_;
   CURL* curl_ = nullptr;
   std::uint64_t id_ = 0;
-  curl_slist* headers_ = nullptr;
+  HeaderLines headers_;
   HttpReply reply_;
   std::size_t header_bytes_ = 0;
   int requests_ = 0;
@@ -278,7 +296,7 @@ class HttpMulti::Loop {
       }
     }
     for (auto& [id, transfer] : arrived) {
-      transfer->use(take_handle(), id);
+      transfer->use(take_handle(), id, lines_for(transfer->task().headers));
       curl_multi_add_handle(multi_, transfer->handle());
       running_.emplace(id, std::move(transfer));
     }
@@ -309,14 +327,24 @@ class HttpMulti::Loop {
 
   /// Making a handle costs more than a short request; its connections belong to the multi handle.
   CURL* take_handle() {
-    if (spare_.empty()) return curl_easy_init();
+    if (spare_.empty()) {
+      CURL* handle = curl_easy_init();
+      Transfer::prepare(handle, options_);
+      return handle;
+    }
     CURL* handle = spare_.back();
     spare_.pop_back();
     return handle;
   }
-  void give_back(CURL* handle) {
-    curl_easy_reset(handle);
-    spare_.push_back(handle);
+  void give_back(CURL* handle) { spare_.push_back(handle); }
+
+  /// Most requests have the headers of the one before.
+  const HeaderLines& lines_for(const Headers& headers) {
+    if (last_lines_ == nullptr || headers != last_headers_) {
+      last_headers_ = headers;
+      last_lines_ = lines_of(headers);
+    }
+    return last_lines_;
   }
 
   int wait_ms() {
@@ -331,7 +359,9 @@ class HttpMulti::Loop {
   const HttpMultiOptions options_;
   CURLM* multi_ = nullptr;
   std::unordered_map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // the loop's thread
-  std::vector<CURL*> spare_;                                              // likewise
+  std::vector<CURL*> spare_;                                              // likewise, as all here
+  Headers last_headers_;
+  HeaderLines last_lines_;
 
   std::mutex mutex_;
   std::uint64_t last_id_ = 0;

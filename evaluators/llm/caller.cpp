@@ -260,7 +260,7 @@ void Caller::take_reply(const Shared& pending, const HttpReply& reply) {
   ++counters_.answered;
   release(pending, cost.micros);
   ++under_way_;
-  const json kept = to_json(*completion);
+  const std::string kept = json_text(*completion);
   ledger_.answer(call.key, call.job, cost, kept,
                  [this, pending, cost, completion = std::move(*completion)](bool written) mutable {
                    --under_way_;
@@ -357,15 +357,14 @@ void Caller::finish(const Shared& pending, CallResult result) {
   result.retries = pending->retries;
   const std::vector<Waiter> waiters = std::move(pending->waiters);
   pending->waiters.clear();
-  bool first = true;
-  for (const Waiter& waiter : waiters) {
-    by_id_.erase(waiter.id);
-    CallResult copy = result;
-    if (!std::exchange(first, false)) {
-      copy.cost = {};
-      copy.from_ledger = true;
+  for (std::size_t i = 0; i < waiters.size(); ++i) {
+    by_id_.erase(waiters[i].id);
+    CallResult given = i + 1 < waiters.size() ? result : std::move(result);
+    if (i > 0) {
+      given.cost = {};
+      given.from_ledger = true;
     }
-    waiter.done(std::move(copy));
+    waiters[i].done(std::move(given));
   }
 }
 

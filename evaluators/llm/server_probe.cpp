@@ -187,9 +187,9 @@ class Canary {
       workshop_.materialiser->remove(name);
     }
     if (result.kind != CallResult::Kind::answered) return failed(result.reason);
-    json seen = to_json(result.completion);
-    seen.erase("fingerprint");
-    return seen.dump();
+    Completion seen = result.completion;
+    seen.fingerprint.clear();
+    return json_text(seen);
   }
 
  private:

@@ -161,13 +161,14 @@ void client(const std::string& url, std::size_t count, std::size_t concurrency,
   ledger->reset();
 }
 
-double cpu_s() {
+double seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+}
+
+rusage used() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  return usage;
 }
 
 }  // namespace
@@ -180,13 +181,17 @@ int main(int argc, char** argv) {
   const bool is_plain = std::string(argv[1]) == "plain";
   const std::vector<std::string> bodies = is_plain ? bodies_of(count) : std::vector<std::string>();
   const auto start = std::chrono::steady_clock::now();
-  const double cpu = cpu_s();
+  const rusage before = used();
   if (is_plain) {
     plain(argv[2], bodies, concurrency);
   } else {
     client(argv[2], count, concurrency, argv[5]);
   }
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
-  std::printf("{\"wall_s\": %.6f, \"cpu_s\": %.6f}\n", wall.count(), cpu_s() - cpu);
+  const rusage after = used();
+  const double user = seconds(after.ru_utime) - seconds(before.ru_utime);
+  const double system = seconds(after.ru_stime) - seconds(before.ru_stime);
+  std::printf("{\"wall_s\": %.6f, \"user_s\": %.6f, \"system_s\": %.6f, \"cpu_s\": %.6f}\n",
+              wall.count(), user, system, user + system);
   return 0;
 }
