@@ -13,8 +13,10 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "adapters/http/address_rule.hpp"
+#include "adapters/http/socket_watch.hpp"
 
 namespace paretod {
 namespace {
@@ -71,13 +73,13 @@ HeaderLines lines_of(const Headers& headers) {
 /// One request on its way: what the callbacks of libcurl see.  Owned by the loop's thread.
 class Transfer {
  public:
-  Transfer(const HttpMultiOptions& options, HttpTask task, HttpMulti::Done done)
-      : options_(options), task_(std::move(task)), done_(std::move(done)) {}
+  Transfer(const HttpMultiOptions& options, SocketWatch& watch, HttpTask task, HttpMulti::Done done)
+      : options_(options), watch_(watch), task_(std::move(task)), done_(std::move(done)) {}
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
   /// What is the same for all requests of a handle.
-  static void prepare(CURL* handle, const HttpMultiOptions& options) {
+  static void prepare(CURL* handle, const HttpMultiOptions& options, SocketWatch& watch) {
     const auto set = [handle](CURLoption option, auto value) {
       curl_easy_setopt(handle, option, value);
     };
@@ -90,6 +92,8 @@ class Transfer {
     set(CURLOPT_CONNECTTIMEOUT_MS, std::lround(options.connect_timeout_s * 1000));
     set(CURLOPT_MAXAGE_CONN, std::max(1L, std::lround(options.longest_idle_s)));
     set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
+    set(CURLOPT_CLOSESOCKETFUNCTION, &Transfer::on_close);
+    set(CURLOPT_CLOSESOCKETDATA, &watch);
     set(CURLOPT_PREREQFUNCTION, &Transfer::on_request);
     set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
     set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
@@ -155,6 +159,10 @@ class Transfer {
   static curl_socket_t on_socket(void* self, curlsocktype, curl_sockaddr* address) {
     return static_cast<Transfer*>(self)->open_socket(*address);
   }
+  static int on_close(void* watch, curl_socket_t socket) {
+    static_cast<SocketWatch*>(watch)->closed(socket);
+    return close(socket);
+  }
   static int on_request(void* self, char*, char*, int, int) {
     // A second time: the kept connection was dead.
     return static_cast<Transfer*>(self)->requests_++ == 0 ? CURL_PREREQFUNC_OK
@@ -177,7 +185,9 @@ class Transfer {
           "its name leads to a loopback or private address; set allow_private if that is meant";
     }
     if (!refusal_.empty()) return CURL_SOCKET_BAD;
-    return socket(address.family, address.socktype | SOCK_CLOEXEC, address.protocol);
+    const int made = socket(address.family, address.socktype | SOCK_CLOEXEC, address.protocol);
+    if (made >= 0) watch_.opened(made);
+    return made;
   }
 
   bool header(std::string_view line) {
@@ -201,6 +211,7 @@ class Transfer {
   }
 
   const HttpMultiOptions& options_;
+  SocketWatch& watch_;
   const HttpTask task_;
   const HttpMulti::Done done_;
   CURL* curl_ = nullptr;
@@ -221,6 +232,10 @@ class HttpMulti::Loop {
     static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
     static_cast<void>(ready);
     multi_ = curl_multi_init();
+    curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Loop::on_interest);
+    curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+    curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Loop::on_timer);
+    curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
     thread_ = std::thread([this] { run(); });
   }
   ~Loop() {
@@ -228,7 +243,7 @@ class HttpMulti::Loop {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
     }
-    curl_multi_wakeup(multi_);
+    watch_.knock();
     thread_.join();
     for (const auto& [id, transfer] : running_) {
       curl_multi_remove_handle(multi_, transfer->handle());
@@ -242,7 +257,7 @@ class HttpMulti::Loop {
   Loop& operator=(const Loop&) = delete;
 
   std::uint64_t start(HttpTask task, Done done) {
-    auto transfer = std::make_unique<Transfer>(options_, std::move(task), std::move(done));
+    auto transfer = std::make_unique<Transfer>(options_, watch_, std::move(task), std::move(done));
     const std::lock_guard lock(mutex_);
     const std::uint64_t id = ++last_id_;
     arrived_.emplace_back(id, std::move(transfer));
@@ -263,21 +278,44 @@ class HttpMulti::Loop {
   }
 
  private:
-  /// The loop's own thread looks at what it was given before it waits.
+  /// With the lock held.  The loop's own thread looks at what it was given before it waits.
   void wake() {
-    if (std::this_thread::get_id() != thread_.get_id()) curl_multi_wakeup(multi_);
+    if (std::this_thread::get_id() == thread_.get_id() || std::exchange(knocked_, true)) return;
+    watch_.knock();
   }
 
+  static int on_interest(CURL*, curl_socket_t socket, int what, void* self, void*) {
+    const bool in = what == CURL_POLL_IN || what == CURL_POLL_INOUT;
+    const bool out = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
+    static_cast<Loop*>(self)->watch_.want(socket, in, out);
+    return 0;
+  }
+  static int on_timer(CURLM*, long ms, void* self) {
+    auto& due = static_cast<Loop*>(self)->curl_due_;
+    due = ms < 0 ? Clock::time_point::max() : Clock::now() + std::chrono::milliseconds(ms);
+    return 0;
+  }
+
+  /// Only what can go on is looked at, however many requests are under way.
   void run() {
     while (take()) {
-      int active = 0;
-      curl_multi_perform(multi_, &active);
+      if (curl_due_ <= Clock::now()) {
+        curl_due_ = Clock::time_point::max();
+        act(CURL_SOCKET_TIMEOUT, 0);
+      }
+      for (const SocketWatch::Ready& ready : watch_.wait(wait_ms())) {
+        act(ready.socket, (ready.in ? CURL_CSELECT_IN : 0) | (ready.out ? CURL_CSELECT_OUT : 0) |
+                              (ready.error ? CURL_CSELECT_ERR : 0));
+      }
       int left = 0;
       while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
         if (message->msg == CURLMSG_DONE) finish(message->easy_handle, message->data.result);
       }
-      curl_multi_poll(multi_, nullptr, 0, wait_ms(), nullptr);
     }
+  }
+  void act(curl_socket_t socket, int events) {
+    int active = 0;
+    curl_multi_socket_action(multi_, socket, events, &active);
   }
 
   /// False: the end.
@@ -288,6 +326,7 @@ class HttpMulti::Loop {
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return false;
+      knocked_ = false;
       arrived.swap(arrived_);
       cancelled.swap(cancelled_);
       while (!timers_.empty() && timers_.begin()->first <= Clock::now()) {
@@ -329,7 +368,7 @@ class HttpMulti::Loop {
   CURL* take_handle() {
     if (spare_.empty()) {
       CURL* handle = curl_easy_init();
-      Transfer::prepare(handle, options_);
+      Transfer::prepare(handle, options_, watch_);
       return handle;
     }
     CURL* handle = spare_.back();
@@ -348,16 +387,21 @@ class HttpMulti::Loop {
   }
 
   int wait_ms() {
-    const std::lock_guard lock(mutex_);
-    if (!arrived_.empty() || !cancelled_.empty()) return 0;
-    if (timers_.empty()) return 60'000;
-    const auto left = timers_.begin()->first - Clock::now();
-    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-    return static_cast<int>(std::clamp<std::int64_t>(ms, 0, 60'000));
+    Clock::time_point due = curl_due_;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!arrived_.empty() || !cancelled_.empty()) return 0;
+      if (!timers_.empty()) due = std::min(due, timers_.begin()->first);
+    }
+    const auto left = std::min<Clock::duration>(due - Clock::now(), std::chrono::minutes(1));
+    return static_cast<int>(
+        std::max<std::int64_t>(0, std::chrono::ceil<std::chrono::milliseconds>(left).count()));
   }
 
   const HttpMultiOptions options_;
+  SocketWatch watch_;
   CURLM* multi_ = nullptr;
+  Clock::time_point curl_due_ = Clock::time_point::max();                 // the loop's thread
   std::unordered_map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // the loop's thread
   std::vector<CURL*> spare_;                                              // likewise, as all here
   Headers last_headers_;
@@ -369,6 +413,7 @@ class HttpMulti::Loop {
   std::vector<std::uint64_t> cancelled_;
   std::multimap<Clock::time_point, std::function<void()>> timers_;
   bool stopping_ = false;
+  bool knocked_ = false;  ///< and not heard yet
   std::thread thread_;
 };
 

@@ -29,7 +29,8 @@ TEST(JsonTexts, AreThoseOfTheLibrary) {
 }
 
 TEST(JsonTexts, NumbersReadBackBitForBit) {
-  for (const double value : {0.0, -0.0, 0.1, -2.0 / 3, 5.0, 1e300, 5e-324, -1.7976931348623157e308}) {
+  for (const double value :
+       {0.0, -0.0, 0.1, -2.0 / 3, 5.0, 1e300, 5e-324, -1.7976931348623157e308}) {
     std::string out;
     append_json_number(out, value);
     const double again = json::parse(out).get<double>();
@@ -48,7 +49,10 @@ const std::vector<std::string>& documents() {
       R"({"content":" w03 w04","tokens":[],"stop":true,"stop_type":"limit","truncated":false,
           "model":"toy","tokens_evaluated":5,"timings":{"cache_n":0,"prompt_ms":1.25e-3}})",
       R"( [1, -1, 0, -0, 0.5, -2.5E+7, 1e-9, 18446744073709551615, -9223372036854775808] )",
-      R"({"a":{"b":[{"c":null},[[]],{}]},"text":"line\n\"quoted\"\\\/\t\r"})", "\"x\"", "3", "null"};
+      R"({"a":{"b":[{"c":null},[[]],{}]},"text":"line\n\"quoted\"\\\/\t\r"})",
+      "\"x\"",
+      "3",
+      "null"};
   return texts;
 }
 
@@ -62,10 +66,33 @@ TEST(QuickParse, ReadsPlainDocuments) {
 }
 
 TEST(QuickParse, LeavesTheRestToTheCarefulHalf) {
-  for (const char* text :
-       {"", " ", "{", "[1,]", "[1 2]", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "01", "1.", ".5", "+1", "1e",
-        "-", "tru", "nulls", "1 2", "\"\\u0041\"", "\"\\x\"", "\"caf\u00e9\"", "\"\x01\"", "\"open",
-        "{\"a\":1,\"a\":2}", "1e400", "99999999999999999999", "NaN", "[1]x"}) {
+  for (const char* text : {"",
+                           " ",
+                           "{",
+                           "[1,]",
+                           "[1 2]",
+                           "{\"a\":1,}",
+                           "{\"a\" 1}",
+                           "{a:1}",
+                           "01",
+                           "1.",
+                           ".5",
+                           "+1",
+                           "1e",
+                           "-",
+                           "tru",
+                           "nulls",
+                           "1 2",
+                           "\"\\u0041\"",
+                           "\"\\x\"",
+                           "\"caf\u00e9\"",
+                           "\"\x01\"",
+                           "\"open",
+                           "{\"a\":1,\"a\":2}",
+                           "1e400",
+                           "99999999999999999999",
+                           "NaN",
+                           "[1]x"}) {
     EXPECT_FALSE(parse_json_quickly(text, {})) << text;
   }
   const JsonLimits limits{.depth = 2, .nodes = 4, .string_bytes = 3};
