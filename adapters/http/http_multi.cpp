@@ -234,8 +234,6 @@ class HttpMulti::Loop {
     multi_ = curl_multi_init();
     curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Loop::on_interest);
     curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
-    curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Loop::on_timer);
-    curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
     thread_ = std::thread([this] { run(); });
   }
   ~Loop() {
@@ -290,27 +288,29 @@ class HttpMulti::Loop {
     static_cast<Loop*>(self)->watch_.want(socket, in, out);
     return 0;
   }
-  static int on_timer(CURLM*, long ms, void* self) {
-    auto& due = static_cast<Loop*>(self)->curl_due_;
-    due = ms < 0 ? Clock::time_point::max() : Clock::now() + std::chrono::milliseconds(ms);
-    return 0;
+  /// Until libcurl wants to be called without a socket; -1: it need not be.
+  long curl_wait_ms() {
+    long ms = -1;
+    curl_multi_timeout(multi_, &ms);
+    return ms;
   }
 
   /// Only what can go on is looked at, however many requests are under way.
   void run() {
     while (take()) {
-      if (curl_due_ <= Clock::now()) {
-        curl_due_ = Clock::time_point::max();
-        act(CURL_SOCKET_TIMEOUT, 0);
-      }
+      if (curl_wait_ms() == 0) act(CURL_SOCKET_TIMEOUT, 0);
+      reap();  // some are answered that fast
       for (const SocketWatch::Ready& ready : watch_.wait(wait_ms())) {
         act(ready.socket, (ready.in ? CURL_CSELECT_IN : 0) | (ready.out ? CURL_CSELECT_OUT : 0) |
                               (ready.error ? CURL_CSELECT_ERR : 0));
       }
-      int left = 0;
-      while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
-        if (message->msg == CURLMSG_DONE) finish(message->easy_handle, message->data.result);
-      }
+      reap();
+    }
+  }
+  void reap() {
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+      if (message->msg == CURLMSG_DONE) finish(message->easy_handle, message->data.result);
     }
   }
   void act(curl_socket_t socket, int events) {
@@ -387,21 +387,20 @@ class HttpMulti::Loop {
   }
 
   int wait_ms() {
-    Clock::time_point due = curl_due_;
-    {
-      const std::lock_guard lock(mutex_);
-      if (!arrived_.empty() || !cancelled_.empty()) return 0;
-      if (!timers_.empty()) due = std::min(due, timers_.begin()->first);
+    std::int64_t ms = 60'000;
+    if (const long curl = curl_wait_ms(); curl >= 0) ms = std::min<std::int64_t>(ms, curl);
+    const std::lock_guard lock(mutex_);
+    if (!arrived_.empty() || !cancelled_.empty()) return 0;
+    if (!timers_.empty()) {
+      const auto left = timers_.begin()->first - Clock::now();
+      ms = std::min<std::int64_t>(ms, std::chrono::ceil<std::chrono::milliseconds>(left).count());
     }
-    const auto left = std::min<Clock::duration>(due - Clock::now(), std::chrono::minutes(1));
-    return static_cast<int>(
-        std::max<std::int64_t>(0, std::chrono::ceil<std::chrono::milliseconds>(left).count()));
+    return static_cast<int>(std::max<std::int64_t>(0, ms));
   }
 
   const HttpMultiOptions options_;
   SocketWatch watch_;
   CURLM* multi_ = nullptr;
-  Clock::time_point curl_due_ = Clock::time_point::max();                 // the loop's thread
   std::unordered_map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // the loop's thread
   std::vector<CURL*> spare_;                                              // likewise, as all here
   Headers last_headers_;
