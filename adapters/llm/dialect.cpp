@@ -103,8 +103,7 @@ Result<Completion> completion_from_json(const json& value) {
                              reader.number(item[1], "a log-probability"));
     }
   }
-  if (reader.failed()) return reader.error();
-  return out;
+  return reader.checked(std::move(out));
 }
 
 WireRequest Dialect::score(const std::string&, const std::string&, const Selection&) const {

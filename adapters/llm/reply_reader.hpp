@@ -31,6 +31,12 @@ class ReplyReader {
   void blame(const std::string& defect);
   [[nodiscard]] bool failed() const { return !defect_.empty(); }
   [[nodiscard]] Error error() const;
+  /// What was read, unless something was wrong with it.
+  template <class T>
+  [[nodiscard]] Result<T> checked(T value) const {
+    if (failed()) return error();
+    return value;
+  }
 
  private:
   const nlohmann::json& reply_;

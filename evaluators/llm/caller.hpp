@@ -101,6 +101,8 @@ class Caller {
   [[nodiscard]] const Counters& counters() const { return counters_; }
   [[nodiscard]] const Prices& prices() const { return options_.prices; }
   [[nodiscard]] const Accounts& accounts() const { return accounts_; }
+  /// A text of the server without the secrets.
+  [[nodiscard]] std::string redacted(std::string text) const;
   /// What a call may cost at most.
   [[nodiscard]] CallCost worst_of(const Call& call) const;
 
@@ -124,7 +126,6 @@ class Caller {
   void fail(const Shared& pending, const std::string& why);
   void finish(const Shared& pending, CallResult result);
   void release(const Shared& pending, std::int64_t spent);
-  [[nodiscard]] std::string redacted(std::string text) const;
 
   const CallerOptions options_;
   HttpMulti& http_;

@@ -248,9 +248,10 @@ class ResponseLedger::State {
   }
 
   void run() {
+    std::string text;
     while (true) {
       std::vector<Waiting> batch;
-      std::string text;
+      text.clear();
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });

@@ -13,6 +13,8 @@ using nlohmann::json;
 
 /// Reports of progress per trial, about.
 constexpr std::size_t reports = 20;
+/// Fingerprints of one job that are told apart.
+constexpr std::size_t most_fingerprints = 100;
 /// Single values that one message may carry.
 constexpr std::size_t most_values = 4096;
 
@@ -337,9 +339,25 @@ void TrialRun::submit(Call call, std::function<void(const CallResult&)> then) {
         if (inference) ++(result.from_ledger ? self->hits_ : self->sent_);
         self->retries_ += result.retries;
         if (result.kind == CallResult::Kind::unknown) ++self->unknown_;
+        self->note_fingerprint(result.completion.fingerprint);
         if (!self->over_) then(result);
       });
   calls_.insert(*id);
+}
+
+void TrialRun::note_fingerprint(const std::string& fingerprint) {
+  if (fingerprint.empty()) return;
+  const auto known = workshop_.fingerprints.try_emplace(job_, fingerprint).first;
+  auto& [first, others] = known->second;
+  if (fingerprint == first) return;
+  ++changed_;
+  if (others.size() >= most_fingerprints || !others.insert(fingerprint).second) return;
+  const auto shown = [](const std::string& text) {
+    return json(text.substr(0, 80)).dump(-1, ' ', true, json::error_handler_t::replace);
+  };
+  workshop_.warn(workshop_.caller.redacted(
+      "job " + job_ + ": the server's fingerprint was " + shown(first) + " and is " +
+      shown(fingerprint) + " in some answers: results before and after may not compare"));
 }
 
 void TrialRun::unit_done(Unit& unit) {
@@ -475,7 +493,8 @@ void TrialRun::finish() {
                  {"retries", retries_},
                  {"prompt_tokens", usage.prompt_tokens},
                  {"output_tokens", usage.output_tokens},
-                 {"cached_tokens", usage.cached_tokens}}},
+                 {"cached_tokens", usage.cached_tokens},
+                 {"fingerprint_changed", changed_}}},
                {"cost", cost()}};
   if (!examples.empty()) message["examples"] = std::move(examples);
   say(std::move(message));

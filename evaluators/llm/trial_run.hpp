@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -34,6 +35,13 @@ struct Workshop {
   std::string server;                          ///< what it says it is
   std::string run_name;                        ///< of this process; names are never used twice
   std::uint64_t last_name = 0;
+  std::function<void(const std::string&)> warn = {};  ///< says something to the operator
+  /// What a job's replies say of the server's model and software: the first, and all others.
+  struct Fingerprints {
+    std::string first;
+    std::set<std::string> others = {};
+  };
+  std::unordered_map<std::string, Fingerprints> fingerprints = {};
   /// Token numbers of texts; they depend on nothing else.
   std::unordered_map<std::string, std::vector<int>> tokens = {};
 };
@@ -99,6 +107,8 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   /// `fill` makes a body of a template.  The key is that of the neutral one.
   template <class Fill>
   [[nodiscard]] Call call_of(const Form& form, Fill fill) const;
+  /// Answers of another model, or of other software, may not compare with those before.
+  void note_fingerprint(const std::string& fingerprint);
   void unit_done(Unit& unit);
   void unit_missing(Unit& unit, const CallResult& result);
   void item_done(Item& item);
@@ -141,6 +151,7 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   std::uint64_t hits_ = 0;
   std::uint64_t retries_ = 0;
   std::uint64_t unknown_ = 0;
+  std::uint64_t changed_ = 0;  ///< answers of another fingerprint than the job's first
   std::string first_failure_;
 };
 
