@@ -1,13 +1,10 @@
 #include "adapters/http/http_multi.hpp"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <cstdlib>
 #include <ctime>
 #include <map>
 #include <mutex>
@@ -15,213 +12,16 @@
 #include <unordered_map>
 #include <utility>
 
-#include "adapters/http/address_rule.hpp"
+#include "adapters/http/http_transfer.hpp"
 #include "adapters/http/socket_watch.hpp"
+#include "adapters/http/url_parts.hpp"
 
 namespace paretod {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct UrlDeleter {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
-};
-using Url = std::unique_ptr<CURLU, UrlDeleter>;
-
-std::string part_of(CURLU* url, CURLUPart part) {
-  char* text = nullptr;
-  if (curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return {};
-  std::string out = text;
-  curl_free(text);
-  return out;
-}
-
-Url parse_url(const std::string& text) {
-  Url url(curl_url());
-  if (!url || curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return {};
-  return url;
-}
-
-std::string origin_of(CURLU* url) {
-  return part_of(url, CURLUPART_SCHEME) + "://" + part_of(url, CURLUPART_HOST) + ":" +
-         part_of(url, CURLUPART_PORT);
-}
-
-/// Whether the host of a URL is an address, or the one name that always means one.
-bool names_an_address(const std::string& text) {
-  const Url url = parse_url(text);
-  if (!url) return false;
-  const std::string host = part_of(url.get(), CURLUPART_HOST);
-  in_addr v4{};
-  return host == "localhost" || host.starts_with('[') || inet_pton(AF_INET, host.c_str(), &v4) == 1;
-}
-
-/// "Name: value" lines as libcurl wants them.
-using HeaderLines = std::shared_ptr<curl_slist>;
-
 using Headers = HttpClient::Headers;
-
-HeaderLines lines_of(const Headers& headers) {
-  curl_slist* list = nullptr;
-  for (const auto& [name, value] : headers) {
-    list = curl_slist_append(list, (name + ": " + value).c_str());
-  }
-  list = curl_slist_append(list, "Expect:");  // no "100-continue" round trip
-  return {list, curl_slist_free_all};
-}
-
-/// One request on its way: what the callbacks of libcurl see.  Owned by the loop's thread.
-class Transfer {
- public:
-  Transfer(const HttpMultiOptions& options, SocketWatch& watch, HttpTask task, HttpMulti::Done done)
-      : options_(options), watch_(watch), task_(std::move(task)), done_(std::move(done)) {}
-  Transfer(const Transfer&) = delete;
-  Transfer& operator=(const Transfer&) = delete;
-
-  /// What is the same for all requests of a handle.
-  static void prepare(CURL* handle, const HttpMultiOptions& options, SocketWatch& watch) {
-    const auto set = [handle](CURLoption option, auto value) {
-      curl_easy_setopt(handle, option, value);
-    };
-    set(CURLOPT_USERAGENT, "paretod");
-    set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_PROTOCOLS_STR, "http,https");
-    set(CURLOPT_FOLLOWLOCATION, 0L);
-    set(CURLOPT_PROXY, "");
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-    set(CURLOPT_CONNECTTIMEOUT_MS, std::lround(options.connect_timeout_s * 1000));
-    set(CURLOPT_MAXAGE_CONN, std::max(1L, std::lround(options.longest_idle_s)));
-    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_socket);
-    set(CURLOPT_CLOSESOCKETFUNCTION, &Transfer::on_close);
-    set(CURLOPT_CLOSESOCKETDATA, &watch);
-    set(CURLOPT_PREREQFUNCTION, &Transfer::on_request);
-    set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
-    set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
-  }
-
-  /// Before it is run.  The handle is the loop's, and prepared.
-  void use(CURL* handle, std::uint64_t id, HeaderLines headers) {
-    curl_ = handle;
-    id_ = id;
-    headers_ = std::move(headers);
-    set_up();
-  }
-  [[nodiscard]] CURL* handle() const { return curl_; }
-  [[nodiscard]] std::uint64_t id() const { return id_; }
-  [[nodiscard]] const HttpTask& task() const { return task_; }
-
-  void finish(CURLcode code) {
-    HttpOutcome outcome;
-    if (code == CURLE_OK) {
-      long status = 0;
-      curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
-      reply_.status = static_cast<int>(status);
-      outcome = {HttpOutcome::Kind::reply, std::move(reply_), {}};
-    } else if (!refusal_.empty()) {
-      outcome = {HttpOutcome::Kind::refused, {}, refusal_};
-    } else {
-      long sent = 0;
-      curl_easy_getinfo(curl_, CURLINFO_REQUEST_SIZE, &sent);
-      const bool nothing = sent == 0 || requests_ == 0;
-      outcome = {nothing ? HttpOutcome::Kind::not_sent : HttpOutcome::Kind::broken,
-                 {},
-                 curl_easy_strerror(code)};
-    }
-    done_(std::move(outcome));
-  }
-  void give_up() { done_({HttpOutcome::Kind::broken, {}, "given up"}); }
-
- private:
-  template <class T>
-  void set(CURLoption option, T value) {
-    curl_easy_setopt(curl_, option, value);
-  }
-
-  /// All that differs between requests, whatever the handle was used for before.
-  void set_up() {
-    set(CURLOPT_URL, task_.url.c_str());
-    set(CURLOPT_HTTPHEADER, headers_.get());
-    set(CURLOPT_TIMEOUT_MS, std::max(1L, std::lround(task_.timeout_s * 1000)));
-    set(CURLOPT_FRESH_CONNECT, task_.fresh ? 1L : 0L);
-    set(CURLOPT_OPENSOCKETDATA, this);
-    set(CURLOPT_PREREQDATA, this);
-    set(CURLOPT_HEADERDATA, this);
-    set(CURLOPT_WRITEDATA, this);
-    set(CURLOPT_PRIVATE, this);
-    const bool get = task_.method == "GET";
-    set(get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
-    set(CURLOPT_CUSTOMREQUEST, get || task_.method == "POST" ? nullptr : task_.method.c_str());
-    if (get) return;
-    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(task_.body.size()));
-    set(CURLOPT_POSTFIELDS, task_.body.c_str());
-  }
-
-  static curl_socket_t on_socket(void* self, curlsocktype, curl_sockaddr* address) {
-    return static_cast<Transfer*>(self)->open_socket(*address);
-  }
-  static int on_close(void* watch, curl_socket_t socket) {
-    static_cast<SocketWatch*>(watch)->closed(socket);
-    return close(socket);
-  }
-  static int on_request(void* self, char*, char*, int, int) {
-    // A second time: the kept connection was dead.
-    return static_cast<Transfer*>(self)->requests_++ == 0 ? CURL_PREREQFUNC_OK
-                                                          : CURL_PREREQFUNC_ABORT;
-  }
-  static std::size_t on_header(char* data, std::size_t size, std::size_t n, void* self) {
-    return static_cast<Transfer*>(self)->header({data, size * n}) ? size * n : 0;
-  }
-  static std::size_t on_body(char* data, std::size_t size, std::size_t n, void* self) {
-    return static_cast<Transfer*>(self)->body({data, size * n}) ? size * n : 0;
-  }
-
-  curl_socket_t open_socket(const curl_sockaddr& address) {
-    const AddressClass found = class_of(address.addr);
-    if (found == AddressClass::forbidden) {
-      refusal_ = "it leads to an address that is never asked (link-local, metadata or multicast)";
-    } else if (found == AddressClass::internal && !options_.allow_internal &&
-               !names_an_address(task_.url)) {
-      refusal_ =
-          "its name leads to a loopback or private address; set allow_private if that is meant";
-    }
-    if (!refusal_.empty()) return CURL_SOCKET_BAD;
-    const int made = socket(address.family, address.socktype | SOCK_CLOEXEC, address.protocol);
-    if (made >= 0) watch_.opened(made);
-    return made;
-  }
-
-  bool header(std::string_view line) {
-    header_bytes_ += line.size();
-    if (header_bytes_ > options_.max_header) {
-      refusal_ = "it sent more header fields than are accepted";
-      return false;
-    }
-    if (line.starts_with("HTTP/")) reply_.headers.clear();
-    add_header_line(reply_, line);
-    return true;
-  }
-
-  bool body(std::string_view data) {
-    if (reply_.body.size() + data.size() > options_.max_body) {
-      refusal_ = "it sent more than " + std::to_string(options_.max_body) + " bytes";
-      return false;
-    }
-    reply_.body.append(data);
-    return true;
-  }
-
-  const HttpMultiOptions& options_;
-  SocketWatch& watch_;
-  const HttpTask task_;
-  const HttpMulti::Done done_;
-  CURL* curl_ = nullptr;
-  std::uint64_t id_ = 0;
-  HeaderLines headers_;
-  HttpReply reply_;
-  std::size_t header_bytes_ = 0;
-  int requests_ = 0;
-  std::string refusal_;
-};
 
 }  // namespace
 
@@ -255,7 +55,8 @@ class HttpMulti::Loop {
   Loop& operator=(const Loop&) = delete;
 
   std::uint64_t start(HttpTask task, Done done) {
-    auto transfer = std::make_unique<Transfer>(options_, watch_, std::move(task), std::move(done));
+    auto transfer =
+        std::make_unique<HttpTransfer>(options_, watch_, std::move(task), std::move(done));
     const std::lock_guard lock(mutex_);
     const std::uint64_t id = ++last_id_;
     arrived_.emplace_back(id, std::move(transfer));
@@ -320,7 +121,7 @@ class HttpMulti::Loop {
 
   /// False: the end.
   bool take() {
-    std::vector<std::pair<std::uint64_t, std::unique_ptr<Transfer>>> arrived;
+    std::vector<std::pair<std::uint64_t, std::unique_ptr<HttpTransfer>>> arrived;
     std::vector<std::uint64_t> cancelled;
     std::vector<std::function<void()>> due;
     {
@@ -349,14 +150,14 @@ class HttpMulti::Loop {
   void finish(CURL* handle, CURLcode code) {
     char* of_handle = nullptr;
     curl_easy_getinfo(handle, CURLINFO_PRIVATE, &of_handle);
-    const std::uint64_t id = reinterpret_cast<Transfer*>(of_handle)->id();
+    const std::uint64_t id = reinterpret_cast<HttpTransfer*>(of_handle)->id();
     auto node = running_.extract(id);
     curl_multi_remove_handle(multi_, handle);
     node.mapped()->finish(code);
     give_back(handle);
   }
 
-  std::unique_ptr<Transfer> remove(std::uint64_t id) {
+  std::unique_ptr<HttpTransfer> remove(std::uint64_t id) {
     auto node = running_.extract(id);
     if (node.empty()) return nullptr;
     curl_multi_remove_handle(multi_, node.mapped()->handle());
@@ -368,7 +169,7 @@ class HttpMulti::Loop {
   CURL* take_handle() {
     if (spare_.empty()) {
       CURL* handle = curl_easy_init();
-      Transfer::prepare(handle, options_, watch_);
+      HttpTransfer::prepare(handle, options_, watch_);
       return handle;
     }
     CURL* handle = spare_.back();
@@ -401,14 +202,14 @@ class HttpMulti::Loop {
   const HttpMultiOptions options_;
   SocketWatch watch_;
   CURLM* multi_ = nullptr;
-  std::unordered_map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // the loop's thread
-  std::vector<CURL*> spare_;                                              // likewise, as all here
+  std::unordered_map<std::uint64_t, std::unique_ptr<HttpTransfer>> running_;  // the loop's thread
+  std::vector<CURL*> spare_;  // likewise, as all here
   Headers last_headers_;
   HeaderLines last_lines_;
 
   std::mutex mutex_;
   std::uint64_t last_id_ = 0;
-  std::vector<std::pair<std::uint64_t, std::unique_ptr<Transfer>>> arrived_;
+  std::vector<std::pair<std::uint64_t, std::unique_ptr<HttpTransfer>>> arrived_;
   std::vector<std::uint64_t> cancelled_;
   std::multimap<Clock::time_point, std::function<void()>> timers_;
   bool stopping_ = false;

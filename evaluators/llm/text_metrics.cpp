@@ -56,8 +56,8 @@ std::vector<std::string> words_of(std::string_view given) {
     const char c = signs[i];
     const bool after_digit = i > 0 && is_digit(signs[i - 1]);
     const bool before_digit = i + 1 < signs.size() && is_digit(signs[i + 1]);
-    const bool apart = ((c == '.' || c == ',') && !(after_digit && before_digit)) ||
-                       (c == '-' && after_digit);
+    const bool apart =
+        ((c == '.' || c == ',') && !(after_digit && before_digit)) || (c == '-' && after_digit);
     if (apart) {
       out += {' ', c, ' '};
     } else {
@@ -135,8 +135,7 @@ double bleu_of(std::string_view text, std::string_view reference) {
     ++orders;
   }
   if (!any) return 0;
-  const double shortness =
-      static_cast<double>(wanted.size()) / static_cast<double>(given.size());
+  const double shortness = static_cast<double>(wanted.size()) / static_cast<double>(given.size());
   return std::exp(logs / orders + std::min(0.0, 1 - shortness));
 }
 
