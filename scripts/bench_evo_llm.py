@@ -95,19 +95,21 @@ def money_rows():
 
 
 def client_rows(quick):
-    count, concurrency, rounds = (3000, 16, 3) if quick else (10000, 16, 5)
-    costs = {'plain': [], 'client': []}
-    with Stub('llama_cpp') as stub:
-        for number in range(rounds):
-            for mode in costs:
-                with tempfile.TemporaryDirectory() as home:
-                    done = subprocess.run([BUILD / 'tests' / 'llm_bench', mode, stub.url, str(count), str(concurrency), home],
-                                          capture_output=True, text=True, check=True)
-                costs[mode].append(json.loads(done.stdout)['cpu_s'] / count)
-    plain, client = median(costs['plain']), median(costs['client'])
-    yield {'name': 'client: requests per processor second', 'value': 1 / client, 'unit': '1/s'}
-    yield {'name': 'client: ... of a plain libcurl-multi loop', 'value': 1 / plain, 'unit': '1/s'}
-    yield {'name': 'client: ... share of it', 'value': plain / client, 'unit': '', 'at_least': 0.8}
+    """The loop and the client take turns, and what is compared is each with the one beside it."""
+    count, concurrency, rounds = (3000, 16, 5) if quick else (10000, 16, 11)
+    for latency_ms, which in ((0, ''), (5, ', replies after 5 ms')):
+        costs = {'plain': [], 'client': []}
+        with Stub('llama_cpp', {'latency_ms': latency_ms}) as stub:
+            for _ in range(rounds):
+                for mode in costs:
+                    with tempfile.TemporaryDirectory() as home:
+                        done = subprocess.run([BUILD / 'tests' / 'llm_bench', mode, stub.url, str(count), str(concurrency), home],
+                                              capture_output=True, text=True, check=True)
+                    costs[mode].append(json.loads(done.stdout)['cpu_s'] / count)
+        share = median([plain / client for plain, client in zip(costs['plain'], costs['client'])])
+        yield {'name': f'client: requests per processor second{which}', 'value': 1 / median(costs['client']), 'unit': '1/s'}
+        yield {'name': 'client: ... of a plain libcurl-multi loop', 'value': 1 / median(costs['plain']), 'unit': '1/s'}
+        yield {'name': 'client: ... share of it', 'value': share, 'unit': '', 'at_least': 0.8}
 
 
 def rows(quick=False):

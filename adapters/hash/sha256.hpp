@@ -11,7 +11,11 @@ namespace paretod {
 
 using Sha256 = std::array<std::uint8_t, 32>;
 
+/// With the processor's SHA instructions where it has them.
 Sha256 sha256(std::string_view bytes);
+/// Without them, so that tests can compare both.
+Sha256 sha256_portable(std::string_view bytes);
+bool sha256_has_instructions();
 /// 64 lower-case digits.
 std::string sha256_hex(std::string_view bytes);
 /// In a time that does not depend on where they differ.

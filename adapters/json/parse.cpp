@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "adapters/json/quick_parse.hpp"
+
 namespace paretod {
 namespace {
 
@@ -143,6 +145,7 @@ class Builder final : public nlohmann::json_sax<json> {
 }  // namespace
 
 Result<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limits) {
+  if (auto document = parse_json_quickly(text, limits)) return std::move(*document);
   Builder builder(text, limits);
   const bool complete = json::sax_parse(text, &builder);
   return std::move(builder).finish(complete);

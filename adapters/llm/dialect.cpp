@@ -1,7 +1,9 @@
 #include "adapters/llm/dialect.hpp"
 
 #include <stdexcept>
+#include <utility>
 
+#include "adapters/json/json_text.hpp"
 #include "adapters/llm/reply_reader.hpp"
 
 namespace paretod::llm {
@@ -23,20 +25,57 @@ std::string Prompt::flat() const {
   return out + text;
 }
 
-json to_json(const Completion& completion) {
-  json out{{"text", completion.text},
-           {"finish", completion.finish},
-           {"prompt_tokens", completion.usage.prompt_tokens},
-           {"output_tokens", completion.usage.output_tokens},
-           {"cached_tokens", completion.usage.cached_tokens}};
-  if (!completion.fingerprint.empty()) out["fingerprint"] = completion.fingerprint;
-  if (!completion.logprobs.empty()) {
-    out["logprobs"] = completion.logprobs;
-    out["greedy"] = completion.greedy;
-    if (completion.beyond) out["beyond"] = true;
+std::string json_text(const Completion& completion) {
+  std::string out;
+  out.reserve(128 + completion.text.size() + 24 * completion.logprobs.size());
+  const char* separator = "{\"";
+  // Names are in order, so that equal completions are equal texts.
+  const auto name = [&](const char* text) {
+    out += std::exchange(separator, ",\"");
+    out += text;
+    out += "\":";
+  };
+  const auto count = [&](const char* text, std::uint64_t value) {
+    name(text);
+    append_json_number(out, value);
+  };
+  if (completion.beyond && !completion.logprobs.empty()) {
+    name("beyond");
+    out += "true";
   }
-  for (const auto& [text, logprob] : completion.first) out["first"].push_back({text, logprob});
-  return out;
+  count("cached_tokens", completion.usage.cached_tokens);
+  if (!completion.fingerprint.empty()) {
+    name("fingerprint");
+    append_json_string(out, completion.fingerprint);
+  }
+  name("finish");
+  append_json_string(out, completion.finish);
+  if (!completion.first.empty()) {
+    name("first");
+    for (std::size_t i = 0; i < completion.first.size(); ++i) {
+      out += i == 0 ? "[[" : ",[";
+      append_json_string(out, completion.first[i].first);
+      out += ',';
+      append_json_number(out, completion.first[i].second);
+      out += ']';
+    }
+    out += ']';
+  }
+  if (!completion.logprobs.empty()) {
+    name("greedy");
+    out += completion.greedy ? "true" : "false";
+    name("logprobs");
+    for (std::size_t i = 0; i < completion.logprobs.size(); ++i) {
+      out += i == 0 ? '[' : ',';
+      append_json_number(out, completion.logprobs[i]);
+    }
+    out += ']';
+  }
+  count("output_tokens", completion.usage.output_tokens);
+  count("prompt_tokens", completion.usage.prompt_tokens);
+  name("text");
+  append_json_string(out, completion.text);
+  return out += '}';
 }
 
 Result<Completion> completion_from_json(const json& value) {
@@ -64,8 +103,7 @@ Result<Completion> completion_from_json(const json& value) {
                              reader.number(item[1], "a log-probability"));
     }
   }
-  if (reader.failed()) return reader.error();
-  return out;
+  return reader.checked(std::move(out));
 }
 
 WireRequest Dialect::score(const std::string&, const std::string&, const Selection&) const {

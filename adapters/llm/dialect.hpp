@@ -64,7 +64,8 @@ struct Completion {
   bool greedy = false;
   bool beyond = false;
 };
-nlohmann::json to_json(const Completion& completion);
+/// One JSON object as text.
+std::string json_text(const Completion& completion);
 Result<Completion> completion_from_json(const nlohmann::json& value);
 
 /// POST of a JSON body.

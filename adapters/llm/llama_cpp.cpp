@@ -40,8 +40,7 @@ class LlamaCpp final : public Dialect {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
     if (const json* first = probabilities(reader)) out.first = alternatives_of(reader, *first);
-    if (reader.failed()) return reader.error();
-    return out;
+    return reader.checked(std::move(out));
   }
 
   [[nodiscard]] WireRequest tokenize(const std::string& text) const override {
@@ -61,8 +60,7 @@ class LlamaCpp final : public Dialect {
       out.push_back(item.get<int>());
     }
     if (!list.is_array()) reader.blame("/tokens has to be an array of whole numbers");
-    if (reader.failed()) return reader.error();
-    return out;
+    return reader.checked(std::move(out));
   }
 
   [[nodiscard]] WireRequest score_token(const std::vector<int>& context, const Selection& selection,
@@ -139,6 +137,7 @@ class LlamaCpp final : public Dialect {
           "it used a cached prompt although that was forbidden, so other adapters may have "
           "had a part in it; start the server with --cache-ram 0");
     }
+    out.fingerprint = reader.text_or("/model", "");
     out.usage.prompt_tokens =
         reader.count_or("/tokens_evaluated", cached + reader.count_or("/timings/prompt_n", 0));
     out.usage.output_tokens = reader.count_or("/timings/predicted_n", 0);

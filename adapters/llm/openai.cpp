@@ -63,8 +63,7 @@ class OpenAi final : public Dialect {
       const double value = reader.number(*logprob, "a log-probability");
       if (value > outside) out.first.emplace_back(entry.text_or("/token", ""), value);
     }
-    if (reader.failed()) return reader.error();
-    return out;
+    return reader.checked(std::move(out));
   }
 };
 

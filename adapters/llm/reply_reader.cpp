@@ -1,6 +1,7 @@
 #include "adapters/llm/reply_reader.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "adapters/json/object_reader.hpp"
@@ -9,21 +10,23 @@ namespace paretod::llm {
 
 using nlohmann::json;
 
-const json* ReplyReader::find(const std::string& pointer) const {
+const json* ReplyReader::find(std::string_view pointer) const {
   // contains() of a JSON pointer throws where an array is asked for a name.
   const json* value = &reply_;
   std::size_t begin = 1;
   while (begin <= pointer.size()) {
     const std::size_t end = std::min(pointer.find('/', begin), pointer.size());
-    const std::string token = pointer.substr(begin, end - begin);
+    const std::string_view token = pointer.substr(begin, end - begin);
     if (value->is_object()) {
       const auto found = value->find(token);
       if (found == value->end()) return nullptr;
       value = &*found;
-    } else if (value->is_array() && !token.empty() &&
-               token.find_first_not_of("0123456789") == std::string::npos && token.size() < 9 &&
-               std::stoul(token) < value->size()) {
-      value = &(*value)[std::stoul(token)];
+    } else if (value->is_array()) {
+      std::size_t index = 0;
+      const char* const last = token.data() + token.size();
+      const auto [stop, error] = std::from_chars(token.data(), last, index);
+      if (error != std::errc() || stop != last || index >= value->size()) return nullptr;
+      value = &(*value)[index];
     } else {
       return nullptr;
     }
@@ -32,45 +35,45 @@ const json* ReplyReader::find(const std::string& pointer) const {
   return value;
 }
 
-const json& ReplyReader::require(const std::string& pointer) {
+const json& ReplyReader::require(std::string_view pointer) {
   static const json nothing;
   const json* value = find(pointer);
   if (value != nullptr) return *value;
-  blame("it lacks " + pointer);
+  blame("it lacks " + std::string(pointer));
   return nothing;
 }
 
-std::string ReplyReader::text(const std::string& pointer) {
+std::string ReplyReader::text(std::string_view pointer) {
   const json& value = require(pointer);
   if (failed() || value.is_null()) return {};
   if (value.is_string()) return value.get<std::string>();
-  blame(pointer + " has to be a string, not " + json_type_name(value));
+  blame(std::string(pointer) + " has to be a string, not " + json_type_name(value));
   return {};
 }
 
-std::string ReplyReader::text_or(const std::string& pointer, const std::string& absent) const {
+std::string ReplyReader::text_or(std::string_view pointer, std::string_view absent) const {
   const json* value = find(pointer);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : absent;
+  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string(absent);
 }
 
-std::uint64_t ReplyReader::count(const std::string& pointer) {
+std::uint64_t ReplyReader::count(std::string_view pointer) {
   const json& value = require(pointer);
   if (failed()) return 0;
   if (value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0)) {
     return value.get<std::uint64_t>();
   }
-  blame(pointer + " has to be a whole number that is not negative");
+  blame(std::string(pointer) + " has to be a whole number that is not negative");
   return 0;
 }
 
-std::uint64_t ReplyReader::count_or(const std::string& pointer, std::uint64_t absent) {
+std::uint64_t ReplyReader::count_or(std::string_view pointer, std::uint64_t absent) {
   const json* value = find(pointer);
   return value == nullptr || value->is_null() ? absent : count(pointer);
 }
 
-double ReplyReader::number(const json& value, const std::string& where) {
+double ReplyReader::number(const json& value, std::string_view where) {
   if (value.is_number() && std::isfinite(value.get<double>())) return value.get<double>();
-  blame(where + " has to be a finite number, not " + json_type_name(value));
+  blame(std::string(where) + " has to be a finite number, not " + json_type_name(value));
   return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "optimizers/core/result.hpp"
 
@@ -16,20 +17,26 @@ class ReplyReader {
   explicit ReplyReader(const nlohmann::json& reply) : reply_(reply) {}
 
   /// The value at a JSON pointer, or null; its absence is no defect.
-  [[nodiscard]] const nlohmann::json* find(const std::string& pointer) const;
+  [[nodiscard]] const nlohmann::json* find(std::string_view pointer) const;
   /// Its absence is a defect.  Never null.
-  const nlohmann::json& require(const std::string& pointer);
+  const nlohmann::json& require(std::string_view pointer);
 
-  std::string text(const std::string& pointer);     ///< required; null reads as ""
-  std::uint64_t count(const std::string& pointer);  ///< required
-  std::uint64_t count_or(const std::string& pointer, std::uint64_t absent);
-  [[nodiscard]] std::string text_or(const std::string& pointer, const std::string& absent) const;
+  std::string text(std::string_view pointer);     ///< required; null reads as ""
+  std::uint64_t count(std::string_view pointer);  ///< required
+  std::uint64_t count_or(std::string_view pointer, std::uint64_t absent);
+  [[nodiscard]] std::string text_or(std::string_view pointer, std::string_view absent) const;
   /// A finite number at a value that was found; `where` names it.
-  double number(const nlohmann::json& value, const std::string& where);
+  double number(const nlohmann::json& value, std::string_view where);
 
   void blame(const std::string& defect);
   [[nodiscard]] bool failed() const { return !defect_.empty(); }
   [[nodiscard]] Error error() const;
+  /// What was read, unless something was wrong with it.
+  template <class T>
+  [[nodiscard]] Result<T> checked(T value) const {
+    if (failed()) return error();
+    return value;
+  }
 
  private:
   const nlohmann::json& reply_;

@@ -33,9 +33,7 @@ class Sglang final : public Dialect {
 
   [[nodiscard]] Result<Completion> read_generation(const json& reply) const override {
     ReplyReader reader(reply);
-    Completion out = read_common(reader);
-    if (reader.failed()) return reader.error();
-    return out;
+    return reader.checked(read_common(reader));
   }
 
   [[nodiscard]] WireRequest score(const std::string& context, const std::string& continuation,
@@ -64,11 +62,7 @@ class Sglang final : public Dialect {
       if (!item[0].is_null()) scored.logprob = reader.number(item[0], "a log-probability");
       tokens.push_back(std::move(scored));
     }
-    if (reader.failed()) return reader.error();
-    auto logprobs = logprobs_of_end(tokens, continuation, !has_context);
-    if (!logprobs) return logprobs.error();
-    out.logprobs = std::move(*logprobs);
-    return out;
+    return with_end(reader.checked(std::move(out)), tokens, continuation, !has_context);
   }
 
  private:

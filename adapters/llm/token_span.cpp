@@ -1,6 +1,7 @@
 #include "adapters/llm/token_span.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace paretod::llm {
 
@@ -25,6 +26,15 @@ Result<std::vector<double>> logprobs_of_end(const std::vector<ScoredToken>& toke
   }
   std::reverse(out.begin(), out.end());
   return out;
+}
+
+Result<Completion> with_end(Result<Completion> read, const std::vector<ScoredToken>& tokens,
+                            std::string_view end, bool whole) {
+  if (!read) return read;
+  auto logprobs = logprobs_of_end(tokens, end, whole);
+  if (!logprobs) return logprobs.error();
+  read->logprobs = std::move(*logprobs);
+  return read;
 }
 
 }  // namespace paretod::llm

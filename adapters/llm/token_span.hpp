@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "adapters/llm/dialect.hpp"
 #include "optimizers/core/result.hpp"
 
 namespace paretod::llm {
@@ -20,5 +21,8 @@ struct ScoredToken {
 /// as part of the end.  `whole`: the end is all of the text, whose first token has none to give.
 Result<std::vector<double>> logprobs_of_end(const std::vector<ScoredToken>& tokens,
                                             std::string_view end, bool whole);
+/// A completion that was read without defects, with these.
+Result<Completion> with_end(Result<Completion> read, const std::vector<ScoredToken>& tokens,
+                            std::string_view end, bool whole);
 
 }  // namespace paretod::llm

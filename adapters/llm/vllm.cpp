@@ -41,8 +41,7 @@ class Vllm final : public Dialect {
         out.first.emplace_back(item.key(), reader.number(item.value(), "a log-probability"));
       }
     }
-    if (reader.failed()) return reader.error();
-    return out;
+    return reader.checked(std::move(out));
   }
 
   [[nodiscard]] WireRequest score(const std::string& context, const std::string& continuation,
@@ -73,11 +72,7 @@ class Vllm final : public Dialect {
       if (!values[i].is_null()) scored.logprob = reader.number(values[i], "a log-probability");
       tokens.push_back(std::move(scored));
     }
-    if (reader.failed()) return reader.error();
-    auto logprobs = logprobs_of_end(tokens, continuation, !has_context);
-    if (!logprobs) return logprobs.error();
-    out.logprobs = std::move(*logprobs);
-    return out;
+    return with_end(reader.checked(std::move(out)), tokens, continuation, !has_context);
   }
 
  private:

@@ -26,11 +26,15 @@ double retry_delay(std::uint32_t retries, double jitter) {
          (1 - 0.25 * jitter);
 }
 
+CallerOptions for_json(CallerOptions options) {
+  options.headers.emplace_back("Content-Type", "application/json");
+  return options;
+}
+
 }  // namespace
 
 struct Caller::Pending {
   Call call;
-  std::string body;
   std::vector<Waiter> waiters;
   CallCost worst;
   std::uint32_t retries = 0;   ///< of all kinds
@@ -41,7 +45,7 @@ struct Caller::Pending {
 };
 
 Caller::Caller(CallerOptions options, HttpMulti& http, ResponseLedger& ledger)
-    : options_(std::move(options)),
+    : options_(for_json(std::move(options))),
       http_(http),
       ledger_(ledger),
       accounts_(options_.caps),
@@ -194,15 +198,11 @@ bool Caller::prepare(const Shared& pending) {
 
 void Caller::send(const Shared& pending) {
   const Call& call = pending->call;
-  if (pending->body.empty() && call.method != "GET") {
-    pending->body = call.text.empty() ? call.request.body.dump() : call.text;
-  }
   HttpTask task;
-  task.method = call.method;
-  task.url = options_.url + call.request.path;
+  task.method = "POST";
+  task.url = options_.url + call.path;
   task.headers = options_.headers;
-  if (call.method != "GET") task.headers.emplace_back("Content-Type", "application/json");
-  task.body = pending->body;
+  task.body = call.body;
   task.timeout_s = options_.timeout_s;
   if (call.inference) ++counters_.sent;
   http_.start(std::move(task), [this, pending](HttpOutcome outcome) {
@@ -260,7 +260,7 @@ void Caller::take_reply(const Shared& pending, const HttpReply& reply) {
   ++counters_.answered;
   release(pending, cost.micros);
   ++under_way_;
-  const json kept = to_json(*completion);
+  const std::string kept = json_text(*completion);
   ledger_.answer(call.key, call.job, cost, kept,
                  [this, pending, cost, completion = std::move(*completion)](bool written) mutable {
                    --under_way_;
@@ -357,15 +357,14 @@ void Caller::finish(const Shared& pending, CallResult result) {
   result.retries = pending->retries;
   const std::vector<Waiter> waiters = std::move(pending->waiters);
   pending->waiters.clear();
-  bool first = true;
-  for (const Waiter& waiter : waiters) {
-    by_id_.erase(waiter.id);
-    CallResult copy = result;
-    if (!std::exchange(first, false)) {
-      copy.cost = {};
-      copy.from_ledger = true;
+  for (std::size_t i = 0; i < waiters.size(); ++i) {
+    by_id_.erase(waiters[i].id);
+    CallResult given = i + 1 < waiters.size() ? result : std::move(result);
+    if (i > 0) {
+      given.cost = {};
+      given.from_ledger = true;
     }
-    waiter.done(std::move(copy));
+    waiters[i].done(std::move(given));
   }
 }
 

@@ -38,10 +38,8 @@ struct Call {
   /// Content hash of whatever the answer depends on.
   std::string key;
   std::string job;
-  WireRequest request;
-  /// The request's body as text, where somebody made it already.
-  std::string text = {};
-  std::string method = "POST";
+  std::string path;
+  std::string body;  ///< JSON
   /// Runs the model; others (tokenize, load) are free, unlimited and not kept.
   bool inference = true;
   /// Asks the server even if the answer is known: to see whether it still gives it.
@@ -103,6 +101,8 @@ class Caller {
   [[nodiscard]] const Counters& counters() const { return counters_; }
   [[nodiscard]] const Prices& prices() const { return options_.prices; }
   [[nodiscard]] const Accounts& accounts() const { return accounts_; }
+  /// A text of the server without the secrets.
+  [[nodiscard]] std::string redacted(std::string text) const;
   /// What a call may cost at most.
   [[nodiscard]] CallCost worst_of(const Call& call) const;
 
@@ -126,7 +126,6 @@ class Caller {
   void fail(const Shared& pending, const std::string& why);
   void finish(const Shared& pending, CallResult result);
   void release(const Shared& pending, std::int64_t spent);
-  [[nodiscard]] std::string redacted(std::string text) const;
 
   const CallerOptions options_;
   HttpMulti& http_;

@@ -137,6 +137,15 @@ Result<Genome> genome_of(const LlmConfig& config, const json& candidate) {
 Selection selection_of(const LlmConfig& config, const Genome& genome) {
   Selection selection;
   selection.model = config.server.model;
+  if (config.server.api == "llama_cpp" && config.merge.factor_space) {
+    for (const double b : genome.beta) {
+      for (const double a : genome.beta) {
+        selection.weights.emplace_back(std::to_string(selection.weights.size()),
+                                       static_cast<float>(b * a));
+      }
+    }
+    return selection;
+  }
   for (std::size_t i = 0; i < genome.beta.size(); ++i) {
     const AdapterConfig& adapter = config.merge.adapters[i];
     const auto weight = static_cast<float>(genome.beta[i]);

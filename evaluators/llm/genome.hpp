@@ -31,7 +31,9 @@ struct Genome {
 /// signs together change nothing, the sum of beta is not negative; where beta is 0 alpha is 1.
 Result<Genome> genome_of(const LlmConfig& config, const nlohmann::json& candidate);
 
-/// How the server is told, where requests carry the coefficients.
+/// How the server is told, where requests carry the coefficients.  llama.cpp in factor space: it
+/// has every pair (pair_of) as an adapter of its own, number i * N + j with B of adapter i and A of
+/// adapter j.
 Selection selection_of(const LlmConfig& config, const Genome& genome);
 
 /// What, apart from the request itself, the answers depend on: server, adapters, coefficients.

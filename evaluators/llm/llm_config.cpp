@@ -17,6 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+/// Adapters whose pairs a server may be asked to have.
+constexpr std::size_t most_paired = 16;
+
 bool one_of(const std::string& text, std::initializer_list<const char*> list) {
   return std::any_of(list.begin(), list.end(), [&text](const char* item) { return text == item; });
 }
@@ -371,12 +374,18 @@ class ConfigReader {
     if (any && api == "lorax" && !merge.factor_space) {
       refuse("/merge/space", "LoRAX merges factors only");
     }
-    if (any && api == "llama_cpp" && merge.factor_space) {
+    const bool pairs = any && api == "llama_cpp" && merge.factor_space;
+    if (pairs && merge.adapters.size() > most_paired) {
       refuse("/merge/space",
-             "llama.cpp adds deltas; for the factor space register all pairs (B of one, A of "
-             "another) as adapters of their own and search their coefficients");
+             "llama.cpp adds deltas, so the factor space takes every pair of adapters, which "
+             "is too many for more than " +
+                 std::to_string(most_paired));
     }
-    if (merge.alpha && one_of(api, {"llama_cpp", "lorax"})) {
+    if (pairs && merge.alpha) {
+      refuse("/merge/alpha",
+             "goes with the factor space of llama.cpp only by pruning adapters before they are "
+             "paired");
+    } else if (merge.alpha && one_of(api, {"llama_cpp", "lorax"})) {
       for (std::size_t i = 0; i < merge.adapters.size(); ++i) {
         if (merge.adapters[i].copies.empty()) {
           refuse("/merge/adapters",

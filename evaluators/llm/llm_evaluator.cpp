@@ -126,7 +126,7 @@ json hello_of(const LlmConfig& config, const Dialect* dialect, const Caller& cal
              {"objectives", to_json(objectives)},
              {"metrics",
               {"n_ok", "n_failed", "calls", "ledger_hits", "retries", "prompt_tokens",
-               "output_tokens", "cached_tokens"}},
+               "output_tokens", "cached_tokens", "fingerprint_changed"}},
              {"fidelity", {{"unit", "examples"}, {"default", 0}}},
              {"version", sha256_hex(version.dump()).substr(0, 16)}};
   if (config.prices.paid()) {
@@ -250,18 +250,18 @@ int run(const std::string& path, bool check_only) {
   Caller caller(std::move(options), *http, **ledger);
   const auto started = std::chrono::system_clock::now().time_since_epoch().count();
   const auto oracle_dialect = llama_cpp_dialect();  // never asked
-  Workshop workshop{.config = *config,
-                    .dialect = dialect ? *dialect : *oracle_dialect,
-                    .caller = caller,
-                    .http = *http,
-                    .materialiser = materialiser.get(),
-                    .background = background.get(),
-                    .server = facts->identity,
-                    .run_name = "paretod-" + std::to_string(started)};
+  Workshop workshop{
+      .config = *config,
+      .dialect = dialect ? *dialect : *oracle_dialect,
+      .caller = caller,
+      .http = *http,
+      .materialiser = materialiser.get(),
+      .background = background.get(),
+      .server = facts->identity,
+      .run_name = "paretod-" + std::to_string(started),
+      .warn = [](const std::string& warning) { std::fprintf(stderr, "%s\n", warning.c_str()); }};
   if (config->server.probe && dialect) {
-    const auto tried = try_canaries(workshop, [](const std::string& warning) {
-      std::fprintf(stderr, "%s\n", warning.c_str());
-    });
+    const auto tried = try_canaries(workshop);
     if (!tried) return fail(tried.error().text());
   }
   if (!check_only) {
@@ -296,6 +296,29 @@ int prune(const std::string& adapter, const std::string& keep_text, const std::s
   return written ? 0 : fail(written.error().text());
 }
 
+/// All pairs, in the order in which a server has to have them, whose names are printed.
+int pair(const std::string& folder, const std::vector<std::string>& adapters) {
+  if (std::filesystem::exists(folder)) return fail(folder + " exists already");
+  std::filesystem::create_directories(folder);
+  std::vector<PeftAdapter> pool;
+  for (const std::string& adapter : adapters) {
+    auto peft = read_peft(adapter);
+    if (!peft) return fail(peft.error().text());
+    pool.push_back(std::move(*peft));
+  }
+  for (std::size_t i = 0; i < pool.size(); ++i) {
+    for (std::size_t j = 0; j < pool.size(); ++j) {
+      auto made = pair_of(pool[i].adapter, pool[j].adapter);
+      if (!made) return fail(adapters[i] + " and " + adapters[j] + ": " + made.error().text());
+      const std::string name = folder + "/b" + std::to_string(i) + "-a" + std::to_string(j);
+      const auto written = write_peft({std::move(*made), pool[i].dtype, pool[i].config}, name);
+      if (!written) return fail(written.error().text());
+      std::printf("%s\n", name.c_str());
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace paretod::llm
 
@@ -303,10 +326,14 @@ int main(int argc, char** argv) {
   if (argc == 5 && std::string(argv[1]) == "--prune") {
     return paretod::llm::prune(argv[2], argv[3], argv[4]);
   }
+  if (argc >= 5 && std::string(argv[1]) == "--pairs") {
+    return paretod::llm::pair(argv[2], {argv + 3, argv + argc});
+  }
   const bool check = argc == 3 && std::string(argv[2]) == "--check";
   if (argc != 2 && !check) {
     return paretod::llm::fail(
-        "usage: paretod-llm-evaluator CONFIG [--check] | --prune ADAPTER KEEP FOLDER");
+        "usage: paretod-llm-evaluator CONFIG [--check] | --prune ADAPTER KEEP FOLDER | "
+        "--pairs FOLDER ADAPTER ADAPTER...");
   }
   return paretod::llm::run(argv[1], check);
 }

@@ -162,6 +162,23 @@ Result<LoraAdapter> merge_deltas(std::span<const LoraAdapter> pool,
   return merged;
 }
 
+Result<LoraAdapter> pair_of(const LoraAdapter& has_b, const LoraAdapter& has_a) {
+  LoraAdapter pair{has_b.scale, {}};
+  for (const LoraModule& module : has_b.modules) {
+    const auto other =
+        std::find_if(has_a.modules.begin(), has_a.modules.end(),
+                     [&module](const LoraModule& each) { return each.name == module.name; });
+    if (other == has_a.modules.end()) continue;
+    if (other->rank != module.rank || other->inputs != module.inputs ||
+        other->outputs != module.outputs) {
+      return invalid("module " + module.name + " has another rank or shape in the two adapters");
+    }
+    pair.modules.push_back(module);
+    pair.modules.back().a = other->a;
+  }
+  return pair;
+}
+
 std::vector<float> delta_weight(const LoraModule& module, double scale) {
   std::vector<float> delta(module.outputs * module.inputs, 0.0F);
   const auto factor = static_cast<float>(scale);

@@ -67,6 +67,11 @@ Result<LoraAdapter> merge_factors(std::span<const LoraAdapter> pool,
 Result<LoraAdapter> merge_deltas(std::span<const LoraAdapter> pool,
                                  std::span<const MergeTerm> terms);
 
+/// B of one adapter with A of another, at the first one's scale.  In delta space the pairs of all
+/// with all, weighted by the products of two weights, are the merge in factor space: so it is
+/// reached on servers that only add deltas up.  Modules that one of them lacks are left out.
+Result<LoraAdapter> pair_of(const LoraAdapter& has_b, const LoraAdapter& has_a);
+
 /// scale * B A, outputs x inputs, for small models.
 std::vector<float> delta_weight(const LoraModule& module, double scale);
 

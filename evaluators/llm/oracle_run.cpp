@@ -17,10 +17,11 @@ void ask_oracle(Workshop& workshop, const Genome& genome, const std::string& ses
   call.key = digest;
   call.job = id.substr(0, id.find(':'));
   // The tag names a folder of the service, which two evaluations must not share.
-  call.request = {"/v1/sessions/" + session + "/evaluate",
-                  {{"alpha", genome.alpha},
+  call.path = "/v1/sessions/" + session + "/evaluate";
+  call.body = json{{"alpha", genome.alpha},
                    {"beta", genome.beta},
-                   {"tag", workshop.run_name + "-" + std::to_string(++workshop.last_name)}}};
+                   {"tag", workshop.run_name + "-" + std::to_string(++workshop.last_name)}}
+                  .dump();
   call.read = [](const json& reply) -> Result<Completion> {
     ReplyReader reader(reply);
     Completion out;

@@ -19,6 +19,8 @@
 #include <vector>
 
 #include "adapters/hash/sha256.hpp"
+#include "adapters/json/json_text.hpp"
+#include "adapters/llm/reply_reader.hpp"
 #include "evaluators/process/file_descriptor.hpp"
 
 namespace paretod::llm {
@@ -40,9 +42,61 @@ std::int64_t now_s() {
   return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
 }
 
-std::string signed_line(const json& record) {
-  const std::string text = record.dump(-1, ' ', false, json::error_handler_t::replace);
-  return sha256_hex(text).substr(0, digits) + " " + text + "\n";
+enum class Kind { intent, answer, refused, unknown, resend };
+constexpr const char* kind_names[] = {"intent", "answer", "refused", "unknown", "resend"};
+
+/// A line but for what is only read again when somebody asks for it.
+struct Record {
+  Kind kind = Kind::intent;
+  std::string key;
+  std::string job;
+  CallCost cost;
+  std::int64_t at_s = 0;  ///< since 1970
+};
+
+/// By hand: this is written once per call.  `name` and `more`, a JSON value: one more member.
+std::string line_of(const Record& record, std::string_view name = {}, std::string_view more = {}) {
+  std::string out(digits, '0');
+  out.reserve(digits + 160 + record.key.size() + record.job.size() + more.size());
+  out += " {\"e\":\"";
+  out += kind_names[static_cast<std::size_t>(record.kind)];
+  out += "\",\"job\":";
+  append_json_string(out, record.job);
+  out += ",\"k\":";
+  append_json_string(out, record.key);
+  out += ",\"m\":";
+  append_json_number(out, record.cost.micros);
+  out += ",\"n\":";
+  append_json_number(out, record.cost.tokens);
+  if (!name.empty()) {
+    out += ',';
+    append_json_string(out, name);
+    out += ':';
+    out += more;
+  }
+  out += ",\"t\":";
+  append_json_number(out, record.at_s);
+  out += '}';
+  const std::string digest = sha256_hex(std::string_view(out).substr(digits + 1));
+  out.replace(0, digits, digest, 0, digits);
+  return out += '\n';
+}
+
+/// Nothing where it lacks what every record has.
+std::optional<Record> record_of(const json& value) {
+  ReplyReader reader(value);
+  Record out;
+  const std::string kind = reader.text("/e");
+  const auto* const name = std::find(std::begin(kind_names), std::end(kind_names), kind);
+  if (name == std::end(kind_names)) return {};
+  out.kind = static_cast<Kind>(name - std::begin(kind_names));
+  out.key = reader.text("/k");
+  out.job = reader.text_or("/job", "");
+  out.cost.micros = static_cast<std::int64_t>(reader.count_or("/m", 0));
+  out.cost.tokens = reader.count_or("/n", 0);
+  out.at_s = static_cast<std::int64_t>(reader.count_or("/t", 0));
+  if (reader.failed()) return {};
+  return out;
 }
 
 /// A line without its end; no object when it is torn.
@@ -50,8 +104,7 @@ json read_line(std::string_view line) {
   if (line.size() <= digits || line[digits] != ' ') return {};
   const std::string_view text = line.substr(digits + 1);
   if (sha256_hex(text).substr(0, digits) != line.substr(0, digits)) return {};
-  json record = json::parse(text, nullptr, false);
-  return record.is_object() && record.contains("k") && record.contains("e") ? record : json();
+  return json::parse(text, nullptr, false);
 }
 
 bool write_all(int file, std::string_view text) {
@@ -83,15 +136,15 @@ class ResponseLedger::State {
   State& operator=(const State&) = delete;
 
   Result<void> load() {
-    std::unordered_map<std::string, json> open;
+    std::unordered_map<std::string, Record> open;
     {
       std::ifstream in(path_, std::ios::binary);
       std::string line;
       while (in && std::getline(in, line)) {
         const bool ended = !in.eof();
-        const json record = ended ? read_line(line) : json();
-        if (record.is_object()) {
-          take(record, size_, line.size(), open);
+        const auto record = ended ? record_of(read_line(line)) : std::nullopt;
+        if (record) {
+          take(*record, size_, line.size(), open);
         } else {
           ++totals_.dropped;
         }
@@ -108,12 +161,11 @@ class ResponseLedger::State {
       ++size_;
     }
     for (auto& [key, intent] : open) {
-      intent["e"] = "unknown";
-      intent["t"] = now_s();
-      intent["why"] = "the evaluator ended while the call was under way";
+      intent.kind = Kind::unknown;
+      intent.at_s = now_s();
       ++totals_.recovered;
       note(intent, 0, 0);
-      text += signed_line(intent);
+      text += line_of(intent, "why", "\"the evaluator ended while the call was under way\"");
     }
     if (!write_all(file_.get(), text) || fdatasync(file_.get()) != 0)
       return failure("write", path_);
@@ -141,19 +193,14 @@ class ResponseLedger::State {
     return Error{ErrorKind::corrupt, path_.string() + " does not give a reply back that it holds"};
   }
 
-  void append(const char* event, const std::string& key, const std::string& job, CallCost cost,
-              json more, Written written) {
-    json record = std::move(more);
-    record["t"] = now_s();
-    record["k"] = key;
-    record["e"] = event;
-    record["job"] = job;
-    record["m"] = cost.micros;
-    record["n"] = cost.tokens;
-    std::string line = signed_line(record);
+  void append(Record record, Written written, std::string_view name = {},
+              std::string_view more = {}) {
+    record.at_s = now_s();
+    const std::string line = line_of(record, name, more);
     {
       const std::lock_guard lock(mutex_);
-      waiting_.push_back({std::move(line), std::move(written), std::move(record)});
+      text_ += line;
+      waiting_.push_back({std::move(record), line.size(), std::move(written)});
     }
     changed_.notify_one();
   }
@@ -167,53 +214,51 @@ class ResponseLedger::State {
     std::size_t length = 0;  ///< of the line without its end; 0: unknown
   };
   struct Waiting {
-    std::string line;
+    Record record;
+    std::size_t length;  ///< of its line
     Written written;
-    json record;
   };
 
-  void take(const json& record, std::uint64_t offset, std::size_t length,
-            std::unordered_map<std::string, json>& open) {
-    const auto key = record["k"].get<std::string>();
-    if (record["e"] == "intent") {
-      open[key] = record;
+  void take(const Record& record, std::uint64_t offset, std::size_t length,
+            std::unordered_map<std::string, Record>& open) {
+    if (record.kind == Kind::intent) {
+      open[record.key] = record;
       return;
     }
-    open.erase(key);
+    open.erase(record.key);
     note(record, offset, length);
   }
 
   /// What a durable record changes.
-  void note(const json& record, std::uint64_t offset, std::size_t length) {
-    const auto& event = record["e"].get_ref<const std::string&>();
-    const auto& key = record["k"].get_ref<const std::string&>();
-    const std::int64_t micros = record.value("m", std::int64_t{0});
-    if (event == "answer") {
-      entries_[key] = {offset, length};
+  void note(const Record& record, std::uint64_t offset, std::size_t length) {
+    const std::int64_t micros = record.cost.micros;
+    if (record.kind == Kind::answer) {
+      entries_[record.key] = {offset, length};
       ++totals_.answers;
       totals_.answers_micros += micros;
-    } else if (event == "unknown") {
-      entries_[key] = {};
+    } else if (record.kind == Kind::unknown) {
+      entries_[record.key] = {};
       ++totals_.unknown;
       totals_.unknown_micros += micros;
     } else {
-      if (event == "resend") entries_.erase(key);
+      if (record.kind == Kind::resend) entries_.erase(record.key);
       return;
     }
-    spends_[{record.value("job", ""), record.value("t", std::int64_t{0}) / day_s}] += micros;
+    spends_[{record.job, record.at_s / day_s}] += micros;
   }
 
   void run() {
+    std::string text;
     while (true) {
       std::vector<Waiting> batch;
+      text.clear();
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
         if (waiting_.empty()) return;
         batch.swap(waiting_);
+        text.swap(text_);
       }
-      std::string text;
-      for (const Waiting& waiting : batch) text += waiting.line;
       const bool good = write_all(file_.get(), text) && fdatasync(file_.get()) == 0;
       std::uint64_t offset = size_;
       size_ = good
@@ -222,8 +267,8 @@ class ResponseLedger::State {
       post_([this, good, offset, batch = std::make_shared<std::vector<Waiting>>(std::move(batch))] {
         std::uint64_t at = offset;
         for (Waiting& waiting : *batch) {
-          if (good) note(waiting.record, at, waiting.line.size() - 1);
-          at += waiting.line.size();
+          if (good) note(waiting.record, at, waiting.length - 1);
+          at += waiting.length;
           if (waiting.written) waiting.written(good);
         }
       });
@@ -241,6 +286,7 @@ class ResponseLedger::State {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Waiting> waiting_;
+  std::string text_;  ///< their lines
   bool stopping_ = false;
   std::thread writer_;
 };
@@ -278,21 +324,23 @@ Result<json> ResponseLedger::reply(const std::string& key) const {
 }
 void ResponseLedger::intend(const std::string& key, const std::string& job, CallCost worst,
                             Written written) {
-  state_->append("intent", key, job, worst, json::object(), std::move(written));
+  state_->append({Kind::intent, key, job, worst}, std::move(written));
 }
 void ResponseLedger::answer(const std::string& key, const std::string& job, CallCost cost,
-                            const json& reply, Written written) {
-  state_->append("answer", key, job, cost, {{"reply", reply}}, std::move(written));
+                            std::string_view reply, Written written) {
+  state_->append({Kind::answer, key, job, cost}, std::move(written), "reply", reply);
 }
 void ResponseLedger::unknown(const std::string& key, const std::string& job, CallCost worst,
                              const std::string& why, Written written) {
-  state_->append("unknown", key, job, worst, {{"why", why}}, std::move(written));
+  std::string text;
+  append_json_string(text, why);
+  state_->append({Kind::unknown, key, job, worst}, std::move(written), "why", text);
 }
 void ResponseLedger::refused(const std::string& key, const std::string& job) {
-  state_->append("refused", key, job, {}, json::object(), {});
+  state_->append({Kind::refused, key, job, {}}, {});
 }
 void ResponseLedger::resend(const std::string& key, const std::string& job) {
-  state_->append("resend", key, job, {}, json::object(), {});
+  state_->append({Kind::resend, key, job, {}}, {});
 }
 void ResponseLedger::for_each_spend(const Visit& visit) const {
   for (const auto& [where, micros] : state_->spends_) visit(where.first, where.second, micros);

@@ -4,11 +4,11 @@
 // asked again, and what was paid without an answer is known.  An append-only file in the provider's
 // folder, one record per line: the first 16 digits of the SHA-256 of the rest of the line, a blank,
 //
-//   {"t":seconds since 1970,"k":key,"e":"intent","job":job,"m":micros,"n":tokens}   at worst
-//   {..,"e":"answer","reply":{..}}      what it cost, and the reply in the form of its dialect
-//   {..,"e":"refused"}                  nothing was charged; closes an intent
-//   {..,"e":"unknown","why":".."}       billed as charged; nobody will learn what came of it
-//   {..,"e":"resend"}                   somebody decided to ask again after all
+//   {"e":"intent","job":job,"k":key,"m":micros,"n":tokens,"t":seconds since 1970}   at worst
+//   {"e":"answer",..,"reply":{..}}      what it cost, and the reply in the form of its dialect
+//   {"e":"refused",..}                  nothing was charged; closes an intent
+//   {"e":"unknown",..,"why":".."}       billed as charged; nobody will learn what came of it
+//   {"e":"resend",..}                   somebody decided to ask again after all
 //
 // The key is a content hash of whatever the answer depends on.  A line that a crash left torn does
 // not match its digits and is dropped.  Intents that are open when the file is opened become
@@ -25,6 +25,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "optimizers/core/result.hpp"
 
@@ -57,8 +58,9 @@ class ResponseLedger {
   [[nodiscard]] Result<nlohmann::json> reply(const std::string& key) const;
 
   void intend(const std::string& key, const std::string& job, CallCost worst, Written written);
-  void answer(const std::string& key, const std::string& job, CallCost cost,
-              const nlohmann::json& reply, Written written);
+  /// `reply`: one JSON value as text.
+  void answer(const std::string& key, const std::string& job, CallCost cost, std::string_view reply,
+              Written written);
   void unknown(const std::string& key, const std::string& job, CallCost worst,
                const std::string& why, Written written);
   void refused(const std::string& key, const std::string& job);

@@ -13,15 +13,16 @@
 #include <utility>
 
 #include "adapters/json/parse.hpp"
+#include "evaluators/llm/text_metrics.hpp"
 
 namespace paretod::llm {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::array<const char*, 10> names{
-    "gold_nll", "perplexity", "choice_loglik", "choice_first_token", "exact_match",
-    "numeric",  "token_f1",   "set_f1",        "contains",           "json_valid"};
+constexpr std::array<const char*, 12> names{
+    "gold_nll", "perplexity", "choice_loglik", "choice_first_token", "exact_match", "numeric",
+    "token_f1", "set_f1",     "contains",      "json_valid",         "bleu",        "chrf"};
 constexpr std::array<const char*, 5> text_rules{"lower", "punctuation", "numbers", "articles",
                                                 "space"};
 constexpr std::array<const char*, 4> choice_rules{"none", "chars", "bytes", "mutual"};
@@ -154,6 +155,11 @@ Result<Scorer> Scorer::make(const std::string& name, const std::vector<std::stri
                                                                      : listed(text_rules))});
     }
   }
+  const bool reads_text =
+      name != "gold_nll" && name != "perplexity" && !name.starts_with("choice_");
+  if (!pattern.empty() && !reads_text) {
+    problems.push_back({"/pattern", "is for scorers of text"});
+  }
   if (name == "choice_loglik" && normalise.size() > 1) {
     problems.push_back({"/normalise", "has to name one way to normalise choices"});
   }
@@ -257,19 +263,26 @@ std::string Scorer::normalised(const std::string& text) const {
   return trimmed(out);
 }
 
-double Scorer::text_score(const Example& example, const std::string& text) const {
+/// What the pattern finds first, its group if it has one; all of the text without a pattern, and
+/// nothing where it finds nothing.
+std::optional<std::string> Scorer::found_in(const std::string& text) const {
+  if (pattern_.empty()) return text;
+  std::smatch match;
+  // libstdc++ recurses once per character, and the text is a stranger's.
+  const std::string start = text.substr(0, longest_matched);
+  if (!std::regex_search(start, match, std::regex(pattern_))) return {};
+  return match.size() > 1 ? match[1].str() : match[0].str();
+}
+
+double Scorer::text_score(const Example& example, const std::string& whole) const {
   const auto yes = [](bool holds) { return holds ? 1.0 : 0.0; };
+  const auto part = found_in(whole);
+  // Not even an empty answer is right where the wanted form is missing.
+  if (!part) return 0;
+  const std::string& text = *part;
   if (name_ == "json_valid") return yes(static_cast<bool>(parse_json(trimmed(text))));
   if (name_ == "numeric") {
-    std::smatch match;
-    std::optional<double> found;
-    // libstdc++ recurses once per character, and the text is a stranger's.
-    const std::string start = text.substr(0, longest_matched);
-    if (pattern_.empty()) {
-      found = last_number(text);
-    } else if (std::regex_search(start, match, std::regex(pattern_))) {
-      found = last_number(match.size() > 1 ? match[1].str() : match[0].str());
-    }
+    const auto found = last_number(text);
     const auto wanted = last_number(example.answer);
     return yes(found && wanted && *found == *wanted);
   }
@@ -278,6 +291,8 @@ double Scorer::text_score(const Example& example, const std::string& text) const
   if (name_ == "exact_match") return yes(given == wanted);
   if (name_ == "contains") return yes(given.find(wanted) != std::string::npos);
   if (name_ == "token_f1") return f1_of(words_of(given), words_of(wanted));
+  if (name_ == "bleu") return std::min(1.0, bleu_of(given, wanted));
+  if (name_ == "chrf") return chrf_of(given, wanted);
   std::vector<std::string> found = items_of(text);
   std::vector<std::string> items = items_of(example.answer);
   for (std::vector<std::string>* list : {&found, &items}) {

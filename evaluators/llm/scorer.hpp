@@ -10,14 +10,15 @@
 //                        a question ("normalise": "none|chars|bytes|mutual")          scored text
 //   choice_first_token   1 where the gold choice's first letter is the likeliest      alternatives
 //   exact_match          1 where the text is the answer                               text
-//   numeric              1 where the last number of the text, or what "pattern" finds first, is the
-//                        answer's                                                     text
+//   numeric              1 where the last number of the text is the answer's          text
 //   token_f1             F1 of the words                                              text
 //   set_f1               F1 of the items of two lists: JSON arrays, else separated by ";" or lines
 //   contains             1 where the answer is in the text                            text
 //   json_valid           1 where the text is JSON                                     text
+//   bleu, chrf           of the text and the answer (text_metrics.hpp)                text
 //
-// Texts are compared after "normalise": any of lower, punctuation, numbers, articles, space.
+// Texts are compared after "normalise": any of lower, punctuation, numbers, articles, space.  With
+// a "pattern" the text is what it finds first, or the group in it; where it finds nothing, 0.
 
 #include <cstddef>
 #include <optional>
@@ -79,7 +80,8 @@ class Scorer {
   [[nodiscard]] std::string normalised(const std::string& text) const;
   [[nodiscard]] std::size_t best_choice(const Example& example, const Replies& replies) const;
   [[nodiscard]] std::size_t first_letter(const Example& example, const Replies& replies) const;
-  [[nodiscard]] double text_score(const Example& example, const std::string& text) const;
+  [[nodiscard]] std::optional<std::string> found_in(const std::string& text) const;
+  [[nodiscard]] double text_score(const Example& example, const std::string& whole) const;
 
   std::string name_;
   std::vector<std::string> normalise_;

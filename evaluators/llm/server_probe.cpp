@@ -75,7 +75,11 @@ class Prober {
 };
 
 /// The numbers of adapters that a configuration names.
-std::vector<std::string> ids_of(const AdapterConfig& adapter) {
+std::vector<std::string> ids_of(const MergeConfig& merge, const AdapterConfig& adapter) {
+  // The last one of all pairs.
+  if (merge.factor_space) {
+    return {std::to_string(merge.adapters.size() * merge.adapters.size() - 1)};
+  }
   if (adapter.copies.empty()) return {adapter.id};
   std::vector<std::string> out;
   for (const AdapterCopy& copy : adapter.copies) out.push_back(copy.id);
@@ -95,12 +99,15 @@ Result<ServerFacts> look_at_llama(const LlmConfig& config, Prober& prober) {
   if (!list) return list.error();
   const std::size_t known = list->is_array() ? list->size() : 0;
   for (const AdapterConfig& adapter : config.merge.adapters) {
-    for (const std::string& id : ids_of(adapter)) {
+    for (const std::string& id : ids_of(config.merge, adapter)) {
       // Newer builds ignore unknown numbers without a word.
       if (id.empty() || id.size() > 6 || id.find_first_not_of("0123456789") != std::string::npos ||
           std::stoul(id) >= known) {
         return invalid("the server has " + std::to_string(known) + " adapters (--lora); number " +
-                       id + " of adapter " + adapter.name + " is none of them");
+                       id + " of adapter " + adapter.name + " is none of them" +
+                       (config.merge.factor_space
+                            ? "; in factor space it has to have all pairs (--pairs writes them)"
+                            : ""));
       }
     }
   }
@@ -187,9 +194,9 @@ class Canary {
       workshop_.materialiser->remove(name);
     }
     if (result.kind != CallResult::Kind::answered) return failed(result.reason);
-    json seen = to_json(result.completion);
-    seen.erase("fingerprint");
-    return seen.dump();
+    Completion seen = result.completion;
+    seen.fingerprint.clear();
+    return json_text(seen);
   }
 
  private:
@@ -197,11 +204,12 @@ class Canary {
     return {ErrorKind::unavailable, "a canary was not answered: " + why};
   }
 
-  Call free_call(const std::string& path, json body) {
+  Call free_call(const std::string& path, const json& body) {
     Call call;
     call.job = "probe";
     call.inference = false;
-    call.request = {path, std::move(body)};
+    call.path = path;
+    call.body = body.dump();
     return call;
   }
 
@@ -211,8 +219,9 @@ class Canary {
     call.job = "probe";
     call.ask_again = true;
     call.prompt_bound = tokens_bound(config_, example.prompt.size() + example.answer.size()) + 32;
+    WireRequest request;
     if (dialect.scores_text() == ScoresText::whole) {
-      call.request = dialect.score(example.prompt, example.answer, selection);
+      request = dialect.score(example.prompt, example.answer, selection);
       call.read = [&dialect, text = example.answer](const json& reply) {
         return dialect.read_score(reply, text, true);
       };
@@ -221,10 +230,12 @@ class Canary {
       Prompt prompt;
       prompt.text = example.prompt;
       const std::size_t alternatives = dialect.gives_alternatives() && has_adapters() ? 5 : 0;
-      call.request = dialect.generate(prompt, genome.sampling, selection, alternatives);
+      request = dialect.generate(prompt, genome.sampling, selection, alternatives);
       call.read = [&dialect](const json& reply) { return dialect.read_generation(reply); };
       call.output_bound = genome.sampling.max_tokens;
     }
+    call.path = request.path;
+    call.body = request.body.dump();
     // Asked several times, so not by content: each is a call of its own.
     call.key = sha256_hex(workshop_.run_name + std::to_string(++asked_));
     return call;
@@ -260,7 +271,7 @@ Result<ServerFacts> look_at_server(const LlmConfig& config, const HttpClient::He
   return open_sessions(config, prober);
 }
 
-Result<void> try_canaries(Workshop& workshop, const std::function<void(const std::string&)>& warn) {
+Result<void> try_canaries(Workshop& workshop) {
   const LlmConfig& config = workshop.config;
   const std::vector<Example>& examples = config.tasks[0].splits[0];
   const Example& first = examples.front();
@@ -295,8 +306,8 @@ Result<void> try_canaries(Workshop& workshop, const std::function<void(const std
     auto answer = canary.answer(alone, first);
     if (!answer) return answer.error();
     if (*answer == *base) {
-      warn("adapter " + config.merge.adapters[i].name +
-           " alone changes nothing on the first example");
+      workshop.warn("adapter " + config.merge.adapters[i].name +
+                    " alone changes nothing on the first example");
     }
   }
   return {};

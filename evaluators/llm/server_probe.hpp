@@ -27,8 +27,8 @@ Result<ServerFacts> look_at_server(const LlmConfig& config, const HttpClient::He
                                    HttpMulti& http, double patience_s);
 
 /// One vector twice gives one answer; adapters change something; a prompt asked under one vector,
-/// then under another, then under the first again gives the first answer.  Warnings go to `warn`.
-/// Costs a few calls for the job "probe".
-Result<void> try_canaries(Workshop& workshop, const std::function<void(const std::string&)>& warn);
+/// then under another, then under the first again gives the first answer.  Costs a few calls for
+/// the job "probe".
+Result<void> try_canaries(Workshop& workshop);
 
 }  // namespace paretod::llm

@@ -13,6 +13,8 @@ using nlohmann::json;
 
 /// Reports of progress per trial, about.
 constexpr std::size_t reports = 20;
+/// Fingerprints of one job that are told apart.
+constexpr std::size_t most_fingerprints = 100;
 /// Single values that one message may carry.
 constexpr std::size_t most_values = 4096;
 
@@ -116,7 +118,8 @@ void TrialRun::loaded(Result<std::string> folder) {
   call.key = name_;
   call.job = job_;
   call.inference = false;
-  call.request = {workshop_.dialect.load_route(), {{"lora_name", name_}, {"lora_path", *folder}}};
+  call.path = workshop_.dialect.load_route();
+  call.body = json{{"lora_name", name_}, {"lora_path", *folder}}.dump();
   submit(std::move(call), [this](const CallResult& result) {
     if (result.kind != CallResult::Kind::answered) {
       return fail("transient", "the merged adapter cannot be loaded: " + result.reason);
@@ -173,65 +176,82 @@ void TrialRun::plan() {
     item.replies.bare_choices.resize(needs.bare_choices ? example.choices.size() : 0);
   }
   open_ = items_.size();
+  generate_.resize(config.tasks.size());
   for (Unit& unit : units_) {
     if (over_) return;
     ask(unit);
   }
 }
 
-/// The key is that of the request as it would be without the names of this process.
-Call TrialRun::call_of(const std::function<WireRequest(const Selection&)>& make) const {
-  Call call;
-  call.job = job_;
-  call.request = make(selection_);
-  call.text = call.request.body.dump();
-  if (name_.empty()) {
-    call.key = sha256_hex(identity_ + call.request.path + call.text);
-  } else {
+const TrialRun::Form& TrialRun::form_of(
+    std::optional<Form>& kept, const std::function<WireRequest(const Selection&)>& make) const {
+  if (kept) return *kept;
+  kept.emplace(RequestTemplate(make(selection_)));
+  if (!name_.empty()) {
     Selection neutral = selection_;
     neutral.model.clear();
     neutral.salt.clear();
-    call.key = sha256_hex(identity_ + call.request.path + make(neutral).body.dump());
+    kept->neutral.emplace(make(neutral));
   }
+  return *kept;
+}
+
+template <class Fill>
+Call TrialRun::call_of(const Form& form, Fill fill) const {
+  Call call;
+  call.job = job_;
+  call.path = form.sent.path();
+  call.body = fill(form.sent);
+  call.key = sha256_hex(identity_ + call.path + (form.neutral ? fill(*form.neutral) : call.body));
   return call;
 }
 
 void TrialRun::ask(Unit& unit) {
+  unit.open = 1;
+  if (unit.part == Part::generation) return ask_generation(unit);
+  if (workshop_.dialect.scores_text() == ScoresText::whole) return ask_score(unit);
+  ask_tokens(unit, unit.context, [this, &unit] {
+    ask_tokens(unit, unit.context + unit.continuation, [this, &unit] { ask_each_token(unit); });
+  });
+}
+
+void TrialRun::ask_generation(Unit& unit) {
   const Dialect& dialect = workshop_.dialect;
   const LlmConfig& config = workshop_.config;
   const Item& item = items_[unit.item];
-  unit.open = 1;
-  if (unit.part == Part::generation) {
-    const std::size_t alternatives =
-        needs_of(config, item.task).alternatives ? config.server.alternatives : 0;
-    const Prompt prompt = prompt_of(item);
-    Call call = call_of([&](const Selection& selection) {
-      return dialect.generate(prompt, genome_.sampling, selection, alternatives);
-    });
-    call.read = [&dialect](const json& reply) { return dialect.read_generation(reply); };
-    std::size_t bytes = prompt.flat().size();
-    // Each message of a chat is wrapped in a few tokens of its own.
-    call.prompt_bound = tokens_bound(config, bytes) + 16 * (2 + 2 * prompt.shots.size());
-    call.output_bound = genome_.sampling.max_tokens;
-    return submit(std::move(call), [this, &unit](const CallResult& result) {
-      if (result.kind != CallResult::Kind::answered) return unit_missing(unit, result);
-      unit.completion = result.completion;
-      unit_done(unit);
-    });
-  }
-  if (dialect.scores_text() == ScoresText::per_token) {
-    return ask_tokens(unit, unit.context, [this, &unit] {
-      ask_tokens(unit, unit.context + unit.continuation, [this, &unit] { ask_each_token(unit); });
-    });
-  }
-  Call call = call_of([&](const Selection& selection) {
-    return dialect.score(unit.context, unit.continuation, selection);
+  const Prompt prompt = prompt_of(item);
+  const Form& form = form_of(generate_[item.task], [&](const Selection& selection) {
+    Prompt open = prompt;
+    open.text = text_slot;
+    const bool first = needs_of(config, item.task).alternatives;
+    return dialect.generate(open, genome_.sampling, selection,
+                            first ? config.server.alternatives : 0);
   });
+  Call call = call_of(form, [&](const RequestTemplate& made) { return made.body(prompt.text); });
+  call.read = [&dialect](const json& reply) { return dialect.read_generation(reply); };
+  // Each message of a chat is wrapped in a few tokens of its own.
+  call.prompt_bound =
+      tokens_bound(config, prompt.flat().size()) + 16 * (2 + 2 * prompt.shots.size());
+  call.output_bound = genome_.sampling.max_tokens;
+  submit(std::move(call), [this, &unit](const CallResult& result) {
+    if (result.kind != CallResult::Kind::answered) return unit_missing(unit, result);
+    unit.completion = result.completion;
+    unit_done(unit);
+  });
+}
+
+void TrialRun::ask_score(Unit& unit) {
+  const Dialect& dialect = workshop_.dialect;
+  const Form& form = form_of(score_, [&](const Selection& selection) {
+    return dialect.score("", std::string(text_slot), selection);
+  });
+  const std::string text = unit.context + unit.continuation;
+  Call call = call_of(form, [&](const RequestTemplate& made) { return made.body(text); });
   const bool has_context = !unit.context.empty();
-  call.read = [&dialect, text = unit.continuation, has_context](const json& reply) {
-    return dialect.read_score(reply, text, has_context);
+  call.read = [&dialect, wanted = unit.continuation, has_context](const json& reply) {
+    return dialect.read_score(reply, wanted, has_context);
   };
-  call.prompt_bound = tokens_bound(config, unit.context.size() + unit.continuation.size());
+  call.prompt_bound = tokens_bound(workshop_.config, text.size());
   call.output_bound = 1;
   submit(std::move(call), [this, &unit](const CallResult& result) {
     if (result.kind != CallResult::Kind::answered || result.completion.logprobs.empty()) {
@@ -248,7 +268,9 @@ void TrialRun::ask_tokens(Unit& unit, const std::string& text, const std::functi
   call.key = text;
   call.job = job_;
   call.inference = false;
-  call.request = workshop_.dialect.tokenize(text);
+  const WireRequest request = workshop_.dialect.tokenize(text);
+  call.path = request.path;
+  call.body = request.body.dump();
   submit(std::move(call), [this, &unit, text, then](const CallResult& result) {
     if (result.kind != CallResult::Kind::answered) return unit_missing(unit, result);
     auto tokens = workshop_.dialect.read_tokens(result.body);
@@ -279,19 +301,19 @@ void TrialRun::ask_each_token(Unit& unit) {
   unit.completion.greedy = true;
   unit.open = all.size() - unit.first_token;
   const Dialect& dialect = workshop_.dialect;
+  const Form& form = form_of(score_token_, [&](const Selection& selection) {
+    return dialect.score_token(token_slot, selection, workshop_.config.server.alternatives);
+  });
   for (std::size_t i = unit.first_token; i < all.size(); ++i) {
     if (over_) return;
-    const std::vector<int> context(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(i));
-    Call call = call_of([&](const Selection& selection) {
-      return dialect.score_token(context, selection, workshop_.config.server.alternatives);
-    });
+    Call call = call_of(form, [&](const RequestTemplate& made) { return made.body(all, i); });
     const int wanted = all[i];
     // The answer holds only the wanted token's value, so it is part of the key.
     call.key = sha256_hex(call.key + std::to_string(wanted));
     call.read = [&dialect, wanted](const json& reply) {
       return dialect.read_token_score(reply, wanted);
     };
-    call.prompt_bound = context.size() + 1;
+    call.prompt_bound = i + 1;
     call.output_bound = 1;
     submit(std::move(call), [this, &unit, at = i - unit.first_token](const CallResult& result) {
       if (result.kind != CallResult::Kind::answered || result.completion.logprobs.empty()) {
@@ -317,9 +339,25 @@ void TrialRun::submit(Call call, std::function<void(const CallResult&)> then) {
         if (inference) ++(result.from_ledger ? self->hits_ : self->sent_);
         self->retries_ += result.retries;
         if (result.kind == CallResult::Kind::unknown) ++self->unknown_;
+        self->note_fingerprint(result.completion.fingerprint);
         if (!self->over_) then(result);
       });
   calls_.insert(*id);
+}
+
+void TrialRun::note_fingerprint(const std::string& fingerprint) {
+  if (fingerprint.empty()) return;
+  const auto known = workshop_.fingerprints.try_emplace(job_, fingerprint).first;
+  auto& [first, others] = known->second;
+  if (fingerprint == first) return;
+  ++changed_;
+  if (others.size() >= most_fingerprints || !others.insert(fingerprint).second) return;
+  const auto shown = [](const std::string& text) {
+    return json(text.substr(0, 80)).dump(-1, ' ', true, json::error_handler_t::replace);
+  };
+  workshop_.warn(workshop_.caller.redacted(
+      "job " + job_ + ": the server's fingerprint was " + shown(first) + " and is " +
+      shown(fingerprint) + " in some answers: results before and after may not compare"));
 }
 
 void TrialRun::unit_done(Unit& unit) {
@@ -455,7 +493,8 @@ void TrialRun::finish() {
                  {"retries", retries_},
                  {"prompt_tokens", usage.prompt_tokens},
                  {"output_tokens", usage.output_tokens},
-                 {"cached_tokens", usage.cached_tokens}}},
+                 {"cached_tokens", usage.cached_tokens},
+                 {"fingerprint_changed", changed_}}},
                {"cost", cost()}};
   if (!examples.empty()) message["examples"] = std::move(examples);
   say(std::move(message));
@@ -490,7 +529,8 @@ void TrialRun::unload() {
   call.key = name_;
   call.job = job_;
   call.inference = false;
-  call.request = {workshop_.dialect.unload_route(), {{"lora_name", name_}}};
+  call.path = workshop_.dialect.unload_route();
+  call.body = json{{"lora_name", name_}}.dump();
   workshop_.caller.call(std::move(call), [](const CallResult&) {});
 }
 

@@ -7,12 +7,15 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "adapters/llm/dialect.hpp"
+#include "adapters/llm/request_template.hpp"
 #include "evaluators/llm/background.hpp"
 #include "evaluators/llm/caller.hpp"
 #include "evaluators/llm/genome.hpp"
@@ -32,6 +35,13 @@ struct Workshop {
   std::string server;                          ///< what it says it is
   std::string run_name;                        ///< of this process; names are never used twice
   std::uint64_t last_name = 0;
+  std::function<void(const std::string&)> warn = {};  ///< says something to the operator
+  /// What a job's replies say of the server's model and software: the first, and all others.
+  struct Fingerprints {
+    std::string first;
+    std::set<std::string> others = {};
+  };
+  std::unordered_map<std::string, Fingerprints> fingerprints = {};
   /// Token numbers of texts; they depend on nothing else.
   std::unordered_map<std::string, std::vector<int>> tokens = {};
 };
@@ -76,7 +86,11 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
     bool missing = false;
     Usage usage = {};
   };
-  struct Loaded;
+  /// A request of this candidate for another text each time.
+  struct Form {
+    RequestTemplate sent;
+    std::optional<RequestTemplate> neutral = {};  ///< without the names of this process
+  };
 
   void load();
   void loaded(Result<std::string> folder);
@@ -85,8 +99,16 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   void ask_tokens(Unit& unit, const std::string& text, const std::function<void()>& then);
   void ask_each_token(Unit& unit);
   void submit(Call call, std::function<void(const CallResult&)> then);
-  /// `make` turns a selection into a request.
-  [[nodiscard]] Call call_of(const std::function<WireRequest(const Selection&)>& make) const;
+  void ask_generation(Unit& unit);
+  void ask_score(Unit& unit);
+  /// `make` turns a selection into a request with a slot; it is called when `kept` is empty.
+  const Form& form_of(std::optional<Form>& kept,
+                      const std::function<WireRequest(const Selection&)>& make) const;
+  /// `fill` makes a body of a template.  The key is that of the neutral one.
+  template <class Fill>
+  [[nodiscard]] Call call_of(const Form& form, Fill fill) const;
+  /// Answers of another model, or of other software, may not compare with those before.
+  void note_fingerprint(const std::string& fingerprint);
   void unit_done(Unit& unit);
   void unit_missing(Unit& unit, const CallResult& result);
   void item_done(Item& item);
@@ -116,6 +138,9 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   bool loaded_ = false;
   std::vector<Item> items_;  ///< by example, then by task
   std::vector<Unit> units_;
+  std::vector<std::optional<Form>> generate_;  ///< by task
+  std::optional<Form> score_;
+  std::optional<Form> score_token_;
   std::unordered_set<std::uint64_t> calls_;  ///< not ended
   std::size_t open_ = 0;                     ///< items
   std::size_t prefix_ = 0;                   ///< items from the first one on that are done
@@ -126,6 +151,7 @@ class TrialRun : public std::enable_shared_from_this<TrialRun> {
   std::uint64_t hits_ = 0;
   std::uint64_t retries_ = 0;
   std::uint64_t unknown_ = 0;
+  std::uint64_t changed_ = 0;  ///< answers of another fingerprint than the job's first
   std::string first_failure_;
 };
 

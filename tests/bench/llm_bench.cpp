@@ -2,21 +2,28 @@
 //
 // COUNT completions of a llama.cpp-like server, CONCURRENCY at once: by a plain loop over libcurl's
 // multi interface that only keeps the bodies, or by the evaluator's caller, which makes the request
-// from a prompt, reads the reply, and has it in its ledger (in FOLDER) before it goes on.  Prints
-// wall time and the processor time of all threads as one line of JSON.
+// from a prompt, reads the reply, and has it in its ledger (in FOLDER) before it goes on.  Requests
+// come as those of trials do: `examples` prompts for each of a sequence of coefficient vectors, the
+// next one's as soon as one is through, `trials` at a time.  Both send the same bodies.  Prints
+// wall time and the processor time of all threads as one line of JSON; the plain loop's bodies are
+// made before the clocks start.
 
 #include <curl/curl.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <future>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "adapters/hash/sha256.hpp"
+#include "adapters/llm/request_template.hpp"
 #include "evaluators/llm/caller.hpp"
 
 namespace {
@@ -31,15 +38,21 @@ std::string prompt_of(std::size_t i) {
   return out + "->";
 }
 
-WireRequest request_of(const Dialect& dialect, std::size_t i) {
+constexpr std::size_t examples = 100;
+constexpr std::size_t trials = 2;
+
+/// Of all examples of one trial.
+RequestTemplate template_of(const Dialect& dialect, std::size_t trial) {
   Prompt prompt;
-  prompt.text = prompt_of(i);
+  prompt.text = text_slot;
   Sampling sampling;
   sampling.max_tokens = 2;
   Selection selection;
-  for (int id = 0; id < 7; ++id)
-    selection.weights.emplace_back(std::to_string(id), 0.1F * static_cast<float>(id));
-  return dialect.generate(prompt, sampling, selection, 0);
+  for (std::size_t id = 0; id < 7; ++id) {
+    selection.weights.emplace_back(std::to_string(id),
+                                   0.001F * static_cast<float>((7919 * trial + 101 * id) % 1500));
+  }
+  return RequestTemplate(dialect.generate(prompt, sampling, selection, 0));
 }
 
 std::size_t keep(char* data, std::size_t size, std::size_t n, void* body) {
@@ -47,11 +60,22 @@ std::size_t keep(char* data, std::size_t size, std::size_t n, void* body) {
   return size * n;
 }
 
-/// Handles and bodies are used again and again, as such a loop would.
-void plain(const std::string& url, std::size_t count, std::size_t concurrency) {
+std::vector<std::string> bodies_of(std::size_t count) {
   const auto dialect = llama_cpp_dialect();
-  std::vector<std::string> bodies;  // made beforehand: the loop only sends
-  for (std::size_t i = 0; i < count; ++i) bodies.push_back(request_of(*dialect, i).body.dump());
+  std::vector<std::string> bodies;
+  for (std::size_t trial = 0; bodies.size() < count; ++trial) {
+    const RequestTemplate made = template_of(*dialect, trial);
+    for (std::size_t i = 0; i < examples && bodies.size() < count; ++i) {
+      bodies.push_back(made.body(prompt_of(bodies.size())));
+    }
+  }
+  return bodies;
+}
+
+/// Handles and bodies are used again and again, as such a loop would.
+void plain(const std::string& url, const std::vector<std::string>& bodies,
+           std::size_t concurrency) {
+  const std::size_t count = bodies.size();
   struct Slot {
     CURL* curl;
     std::string reply;
@@ -110,32 +134,41 @@ void client(const std::string& url, std::size_t count, std::size_t concurrency,
   options.limits.concurrency = concurrency;
   Caller caller(std::move(options), http, **ledger);
   std::promise<void> finished;
+  std::size_t asked = 0;
   std::size_t done = 0;
-  http.after(0, [&] {
-    for (std::size_t i = 0; i < count; ++i) {
+  std::size_t trial = 0;
+  const std::function<void()> start = [&] {
+    const RequestTemplate made = template_of(*dialect, trial++);
+    auto open = std::make_shared<std::size_t>(std::min(examples, count - asked));
+    for (std::size_t left = *open; left > 0; --left) {
       Call call;
       call.job = "bench";
-      call.request = request_of(*dialect, i);
-      call.text = call.request.body.dump();
-      call.key = sha256_hex(call.request.path + call.text);
+      call.path = made.path();
+      call.body = made.body(prompt_of(asked++));
+      call.key = sha256_hex(call.path + call.body);
       call.read = [&dialect](const json& reply) { return dialect->read_generation(reply); };
-      caller.call(std::move(call), [&](const CallResult& result) {
+      caller.call(std::move(call), [&, open](const CallResult& result) {
         if (result.kind != CallResult::Kind::answered || result.from_ledger) std::abort();
         if (++done == count) finished.set_value();
+        if (--*open == 0 && asked < count) start();
       });
     }
+  };
+  http.after(0, [&] {
+    for (std::size_t i = 0; i < trials && asked < count; ++i) start();
   });
   finished.get_future().wait();
   ledger->reset();
 }
 
-double cpu_s() {
+double seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+}
+
+rusage used() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  return usage;
 }
 
 }  // namespace
@@ -145,14 +178,20 @@ int main(int argc, char** argv) {
   curl_global_init(CURL_GLOBAL_DEFAULT);
   const std::size_t count = std::stoul(argv[3]);
   const std::size_t concurrency = std::stoul(argv[4]);
+  const bool is_plain = std::string(argv[1]) == "plain";
+  const std::vector<std::string> bodies = is_plain ? bodies_of(count) : std::vector<std::string>();
   const auto start = std::chrono::steady_clock::now();
-  const double cpu = cpu_s();
-  if (std::string(argv[1]) == "plain") {
-    plain(argv[2], count, concurrency);
+  const rusage before = used();
+  if (is_plain) {
+    plain(argv[2], bodies, concurrency);
   } else {
     client(argv[2], count, concurrency, argv[5]);
   }
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
-  std::printf("{\"wall_s\": %.6f, \"cpu_s\": %.6f}\n", wall.count(), cpu_s() - cpu);
+  const rusage after = used();
+  const double user = seconds(after.ru_utime) - seconds(before.ru_utime);
+  const double system = seconds(after.ru_stime) - seconds(before.ru_stime);
+  std::printf("{\"wall_s\": %.6f, \"user_s\": %.6f, \"system_s\": %.6f, \"cpu_s\": %.6f}\n",
+              wall.count(), user, system, user + system);
   return 0;
 }

@@ -11,6 +11,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
 from llm import EVALUATOR, Evaluator, Stub, ledger, totals  # noqa: E402
+from safetensors import read as read_tensors  # noqa: E402
 
 
 class LlmEvaluator(unittest.TestCase):
@@ -99,6 +100,65 @@ class LlmEvaluator(unittest.TestCase):
             wrong = evaluator.evaluate(3, {'temperature': 0, 'system': 'rude', 'shots': 'two'})
             self.assertEqual((wrong['type'], wrong['kind']), ('error', 'failed'))
             self.assertIn('/candidate/system', wrong['message'])
+
+    def test_pairs_of_adapters_bring_the_factor_space_to_llama_cpp(self):
+        values = {}
+        for kind, faults in (('lorax', {}), ('llama_cpp', {'pairs': True})):
+            with Stub(kind, faults, adapters='1,1,1', examples='8,4,4') as stub, \
+                    tempfile.TemporaryDirectory() as home:
+                names = sorted(p.name for p in (stub.files / 'adapters').iterdir())
+                order = names if kind == 'lorax' else [
+                    pathlib.Path(a['path']).stem for a in stub.call('/lora-adapters')[::3]]
+                config = stub.config(merge={'space': 'factor', 'adapters': [{'name': n} for n in order]})
+                if kind == 'lorax':
+                    config['merge']['adapters'] = stub.adapters()
+                with Evaluator(config, home) as evaluator:
+                    out = evaluator.evaluate(1, {'beta.useful0': 0.8, 'beta.useless0': 0.3, 'beta.harmful0': -0.6})
+                    values[kind] = out['objectives']['loss']['value']
+                if kind == 'llama_cpp':  # with fewer it does not start
+                    stub.set_faults(pairs=False)
+                    with Evaluator(config, home) as evaluator:
+                        self.assertIsNone(evaluator.hello)
+                        self.assertIn('--pairs', evaluator.stderr())
+        self.assertAlmostEqual(values['llama_cpp'], values['lorax'], delta=1e-5)
+
+    def test_pairs_are_written_in_the_order_of_their_numbers(self):
+        with Stub('lorax', adapters='2,0,0') as stub:
+            folders = [str(f) for f in sorted((stub.files / 'adapters').iterdir())]
+            out = pathlib.Path(self.home) / 'pairs'
+            done = subprocess.run([EVALUATOR, '--pairs', out, *folders], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual([pathlib.Path(line).name for line in done.stdout.split()],
+                             ['b0-a0', 'b0-a1', 'b1-a0', 'b1-a1'])
+            tensors = [read_tensors(f'{f}/adapter_model.safetensors') for f in [*folders, out / 'b0-a1']]
+            for name, data in tensors[2].items():
+                self.assertEqual(data, tensors[0 if 'lora_B' in name else 1][name], name)
+            again = subprocess.run([EVALUATOR, '--pairs', out, *folders], capture_output=True, text=True)
+            self.assertIn('exists already', again.stderr)
+
+    def test_a_server_that_changes_during_a_job_is_flagged(self):
+        for kind in ('openai', 'vllm'):
+            with self.subTest(kind), Stub(kind) as stub, tempfile.TemporaryDirectory() as home:
+                tries = [({'temperature': t, 'system': 'plain', 'shots': 'none'} if kind == 'openai'
+                          else self.candidate(stub, lambda _, t=t: t)) for t in (0.25, 0.5)]
+                with Evaluator(stub.config(), home) as evaluator:
+                    before = evaluator.evaluate(1, tries[0])
+                    self.assertEqual(before['metrics']['fingerprint_changed'], 0)
+                    stub.set_faults(fingerprint='fp_other')
+                    after = evaluator.evaluate(2, tries[1])
+                    self.assertEqual(after['metrics']['fingerprint_changed'], after['metrics']['calls'])
+                    # Another job begins with the new one.
+                    fresh = evaluator.evaluate(1, tries[1], job='other')
+                    self.assertEqual(fresh['metrics']['fingerprint_changed'], 0)
+                    said = [line for line in evaluator.stderr().splitlines() if 'fingerprint' in line]
+                    self.assertEqual(len(said), 1, said)
+                    self.assertIn('"fp_toy"', said[0])
+                    self.assertIn('"fp_other"', said[0])
+                with Evaluator(stub.config(), home) as evaluator:  # the ledger remembers
+                    evaluator.evaluate(1, tries[0])
+                    again = evaluator.evaluate(2, tries[1])
+                    self.assertGreater(again['metrics']['ledger_hits'], 0)
+                    self.assertEqual(again['metrics']['fingerprint_changed'], after['metrics']['calls'])
 
     def test_copies_that_keep_a_share_stand_in_for_alpha(self):
         with Stub('lorax') as stub:

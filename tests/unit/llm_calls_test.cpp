@@ -211,7 +211,7 @@ TEST_F(LlmLedger, GivesBackWhatWasAnsweredAfterAnyNumberOfStarts) {
   const json reply{{"text", "line\nbreak \"quoted\" \u00e9"}, {"n", 3}};
   written([&](auto done) { ledger_->intend("k1", "job", {9, 20}, done); });
   EXPECT_EQ(ledger_->find("k1"), ResponseLedger::Known::nothing);
-  written([&](auto done) { ledger_->answer("k1", "job", {5, 12}, reply, done); });
+  written([&](auto done) { ledger_->answer("k1", "job", {5, 12}, reply.dump(), done); });
   for (int start = 0; start < 3; ++start) {
     EXPECT_EQ(ledger_->find("k1"), ResponseLedger::Known::answered);
     EXPECT_EQ(*ledger_->reply("k1"), reply);
@@ -249,7 +249,9 @@ TEST_F(LlmLedger, SurvivesBeingCutAnywhere) {
   open();
   for (const char* key : {"a", "b", "c"}) {
     written([&](auto done) { ledger_->intend(key, "job", {9, 20}, done); });
-    written([&](auto done) { ledger_->answer(key, "job", {5, 12}, {{"text", key}}, done); });
+    written([&](auto done) {
+      ledger_->answer(key, "job", {5, 12}, json{{"text", key}}.dump(), done);
+    });
   }
   ledger_.reset();
   std::ifstream in(file(), std::ios::binary);
@@ -273,7 +275,7 @@ TEST_F(LlmLedger, SurvivesBeingCutAnywhere) {
     EXPECT_EQ(answered, lines / 2);
     EXPECT_EQ(unknown, lines % 2);
     // What comes after the damage is read again.
-    written([&](auto done) { ledger_->answer("later", "job", {1, 1}, {{"text", "x"}}, done); });
+    written([&](auto done) { ledger_->answer("later", "job", {1, 1}, R"({"text":"x"})", done); });
     open();
     EXPECT_EQ(ledger_->find("later"), ResponseLedger::Known::answered);
     EXPECT_EQ((*ledger_->reply("later"))["text"], "x");
@@ -282,7 +284,7 @@ TEST_F(LlmLedger, SurvivesBeingCutAnywhere) {
 
 TEST_F(LlmLedger, AFlippedByteIsNoAnswer) {
   open();
-  written([&](auto done) { ledger_->answer("a", "job", {5, 12}, {{"text", "yes"}}, done); });
+  written([&](auto done) { ledger_->answer("a", "job", {5, 12}, R"({"text":"yes"})", done); });
   ledger_.reset();
   std::fstream edit(file(), std::ios::in | std::ios::out | std::ios::binary);
   edit.seekp(60);

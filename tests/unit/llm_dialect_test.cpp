@@ -9,6 +9,7 @@
 
 #include "adapters/llm/dialect.hpp"
 #include "adapters/llm/refusal.hpp"
+#include "adapters/llm/request_template.hpp"
 
 namespace paretod::llm {
 namespace {
@@ -183,6 +184,43 @@ TEST(Dialects, SayWhatIsWrongWithRepliesOfAnyShape) {
   }
 }
 
+TEST(RequestTemplates, GiveTheBytesOfTheFilledRequest) {
+  Selection selection;
+  selection.model = "m";
+  selection.weights = {{"0", 0.4F}, {"1", -1.0F / 3}};
+  Sampling sampling;
+  sampling.stop = {"\n"};
+  const std::string texts[] = {"", "plain", "\"quoted\" \\ and\n\r\tlines",
+                               "\x01\x7f caf\u00e9 \u4e2d"};
+  for (const char* api : {"llama_cpp", "lorax", "vllm", "sglang", "openai"}) {
+    const auto dialect = make_dialect(api);
+    const auto generation = [&](std::string_view text) {
+      Prompt prompt = asking(std::string(text));
+      prompt.system = "Be brief.";
+      prompt.shots = {{"1+1", "2"}};
+      return dialect->generate(prompt, sampling, selection, 5);
+    };
+    const RequestTemplate made(generation(text_slot));
+    for (const std::string& text : texts) {
+      EXPECT_EQ(made.body(text), generation(text).body.dump()) << api;
+      EXPECT_EQ(made.path(), generation(text).path);
+    }
+    if (dialect->scores_text() == ScoresText::whole) {
+      const RequestTemplate score(dialect->score("", std::string(text_slot), selection));
+      EXPECT_EQ(score.body("Q: yes"), dialect->score("Q:", " yes", selection).body.dump()) << api;
+    }
+  }
+  const auto llama = llama_cpp_dialect();
+  const RequestTemplate tokens(llama->score_token(token_slot, selection, 5));
+  EXPECT_EQ(tokens.body({1, 22, 333}, 2), llama->score_token({1, 22}, selection, 5).body.dump());
+}
+
+TEST(RequestTemplates, NeedTheirSlotOnce) {
+  EXPECT_THROW(RequestTemplate({"/x", json{{"prompt", "none"}}}), std::logic_error);
+  const std::string twice = std::string(text_slot) + std::string(text_slot);
+  EXPECT_THROW(RequestTemplate({"/x", json{{"prompt", twice}}}), std::logic_error);
+}
+
 TEST(Completions, AreTheSameAfterTheLedger) {
   Completion completion;
   completion.text = "a\nb";
@@ -192,9 +230,20 @@ TEST(Completions, AreTheSameAfterTheLedger) {
   completion.first = {{"A", -0.5}};
   completion.greedy = true;
   completion.beyond = true;
-  const auto again = completion_from_json(json::parse(to_json(completion).dump()));
+  const auto again = completion_from_json(json::parse(json_text(completion)));
   ASSERT_TRUE(again) << again.error().text();
-  EXPECT_EQ(to_json(*again), to_json(completion));
+  EXPECT_EQ(again->text, completion.text);
+  EXPECT_EQ(again->finish, "stop");
+  EXPECT_EQ(again->usage.cached_tokens, 3U);
+  EXPECT_EQ(again->logprobs, completion.logprobs);
+  EXPECT_EQ(again->first, completion.first);
+  EXPECT_TRUE(again->greedy && again->beyond);
+  EXPECT_EQ(json_text(*again), json_text(completion));
+  completion.fingerprint = "fp \"1\"";
+  completion.logprobs.clear();
+  completion.first.clear();
+  EXPECT_EQ(json_text(completion), R"({"cached_tokens":3,"fingerprint":"fp \"1\"","finish":"stop",)"
+                                   R"("output_tokens":2,"prompt_tokens":1,"text":"a\nb"})");
   EXPECT_FALSE(completion_from_json(json::parse(R"({"text":"x"})")));
 }
 

@@ -62,6 +62,44 @@ TEST(Scorers, ALongTextDoesNotOverflowAPattern) {
   EXPECT_EQ(text_score("numeric", std::string(5'000'000, '7'), "7", {}, "(7|8)*9"), 0);
 }
 
+TEST(Scorers, APatternChoosesWhatIsCompared) {
+  const std::string pattern = "answer is ([A-Z])";
+  EXPECT_EQ(text_score("exact_match", "The answer is B.", "B", {}, pattern), 1);
+  EXPECT_EQ(text_score("exact_match", "The answer is C.", "B", {}, pattern), 0);
+  EXPECT_EQ(text_score("exact_match", "B", "B", {}, pattern), 0);
+  EXPECT_EQ(text_score("exact_match", "nothing", "", {}, pattern), 0);
+  EXPECT_THAT(Scorer::make("gold_nll", {}, pattern).error().text(), HasSubstr("/pattern"));
+}
+
+// Expected values: sentence scores of sacrebleu 2.6.0, BLEU(effective_order=True) and CHRF().
+TEST(Scorers, GradeTranslationsAsSacrebleuDoes) {
+  const struct {
+    const char* text;
+    const char* answer;
+    double bleu;
+    double chrf;
+  } examples[] = {
+      {"the cat sat on the mat", "the cat sat on the mat", 1, 1},
+      {"The cat is on the mat.", "There is a cat on the mat.", 0.39442436483275556,
+       0.5114202804487414},
+      {"the the the the", "the cat", 0.1597357760615681, 0.17868921870125237},
+      {"no match here", "entirely different words", 0, 0.07760872932322417},
+      {"", "something", 0, 0},
+      {"a", "a", 1, 1},
+      {"It costs $3,000.50, doesn't it?", "It costs $3,000.5, does it not?", 0.21573652645054953,
+       0.6707831546790703},
+      {"Caf\u00e9 au lait -- tr\u00e8s bon!", "Un caf\u00e9 au lait, tr\u00e8s bon.",
+       0.1610230726602675, 0.5887247775501528},
+      {"x = 10-12 (see [1])", "x = 10-12, see [2]", 0.4172261448611506, 0.5097760739243282},
+      {"yes", "no way", 0, 0.07246376811594203}};
+  for (const auto& example : examples) {
+    EXPECT_NEAR(text_score("bleu", example.text, example.answer), example.bleu, 1e-12)
+        << example.text;
+    EXPECT_NEAR(text_score("chrf", example.text, example.answer), example.chrf, 1e-12)
+        << example.text;
+  }
+}
+
 TEST(Scorers, LikelihoodsAreMeansPerToken) {
   const auto nll = Scorer::make("gold_nll", {}, "");
   ASSERT_TRUE(nll);
@@ -104,7 +142,7 @@ TEST(Scorers, TheFirstLetterDecidesAmongAlternatives) {
 }
 
 TEST(Scorers, UnknownNamesAreRefusedWithTheKnownOnes) {
-  EXPECT_THAT(Scorer::make("bleu", {}, "").error().text(), HasSubstr("exact_match"));
+  EXPECT_THAT(Scorer::make("rouge", {}, "").error().text(), HasSubstr("exact_match"));
   EXPECT_THAT(Scorer::make("exact_match", {"upper"}, "").error().text(), HasSubstr("lower"));
   EXPECT_THAT(Scorer::make("choice_loglik", {"lower"}, "").error().text(), HasSubstr("mutual"));
   EXPECT_FALSE(Scorer::make("numeric", {}, "("));

@@ -200,18 +200,17 @@ TEST(Sparsifier, WorksPerModuleAndOnAOnly) {
 }
 
 TEST(LoraMerge, AllPairsInDeltaSpaceAreTheFactorMerge) {
-  const Pool all = pool(4);
+  Pool all = pool(4);
+  all[2].scale = 0.5;
   const Terms terms{{0.7, 0.4}, {1, -0.9}, {0.2, 0.3}, {0.5, 1.1}};
   Pool pairs;
   Terms products;
   for (std::size_t i = 0; i < all.size(); ++i) {
     for (std::size_t j = 0; j < all.size(); ++j) {
-      LoraAdapter pair = all[i];
-      for (std::size_t m = 0; m < pair.modules.size(); ++m) {
-        pair.modules[m].b = all[j].modules[m].b;
-      }
-      pairs.push_back(std::move(pair));
-      products.push_back({terms[i].keep, terms[i].weight * terms[j].weight});
+      auto pair = pair_of(all[i], all[j]);
+      ASSERT_TRUE(pair) << pair.error().message;
+      pairs.push_back(std::move(*pair));
+      products.push_back({terms[j].keep, terms[i].weight * terms[j].weight});
     }
   }
   EXPECT_LT(distance(deltas(*merge_factors(all, terms)), deltas(*merge_deltas(pairs, products))),
@@ -227,6 +226,8 @@ TEST(LoraMerge, RefusesWhatDoesNotFit) {
   EXPECT_THAT(message(merge_factors(ranks, Terms(2))), testing::HasSubstr("rank 4"));
   EXPECT_TRUE(merge_deltas(ranks, Terms{{1, 1}, {1, 1}}).ok());
   EXPECT_EQ(merge_deltas(ranks, Terms{{1, 1}, {1, 1}})->modules[0].rank, 7U);
+
+  EXPECT_THAT(message(pair_of(ranks[0], ranks[1])), testing::HasSubstr("q_proj"));
 
   Pool sizes = pool(2);
   sizes[1].modules[0].inputs = 1;

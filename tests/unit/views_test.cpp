@@ -5,7 +5,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "adapters/hash/sha256.hpp"
 #include "daemon/rest/front_view.hpp"
 #include "daemon/rest/history_view.hpp"
 #include "daemon/rest/json_text.hpp"
@@ -26,23 +25,6 @@ TEST(TimeText, IsRfc3339WithMilliseconds) {
 
 TEST(JsonText, RepairsWhatIsNotUtf8) {
   EXPECT_EQ(to_text(json{{"reason", "bad \xff byte"}}), "{\"reason\":\"bad \xef\xbf\xbd byte\"}\n");
-}
-
-// FIPS 180-4 examples.
-TEST(Sha256Digest, MatchesTheStandardsExamples) {
-  EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(sha256_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
-            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  EXPECT_EQ(sha256_hex(std::string(1'000'000, 'a')),
-            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-}
-
-TEST(Sha256Digest, ComparesWholeDigests) {
-  Sha256 other = sha256("token");
-  EXPECT_TRUE(same_digest(other, sha256("token")));
-  other[31] ^= 1;
-  EXPECT_FALSE(same_digest(other, sha256("token")));
 }
 
 std::vector<std::string> pointers(const Error& error) {

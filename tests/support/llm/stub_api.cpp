@@ -167,10 +167,10 @@ class LlamaCpp final : public Base {
     }
     if (target == "/lora-adapters" && method == "GET") {
       json list = json::array();
-      for (std::size_t i = 0; i < count(); ++i) {
-        list.push_back({{"id", i},
-                        {"path", "adapters/" + model().adapters()[i].name + ".gguf"},
-                        {"scale", 1.0}});
+      const std::size_t all = content.pairs ? count() * count() : count();
+      for (std::size_t i = 0; i < all; ++i) {
+        const std::string& name = model().adapters()[content.pairs ? i / count() : i].name;
+        list.push_back({{"id", i}, {"path", "adapters/" + name + ".gguf"}, {"scale", 1.0}});
       }
       return reply_of(list);
     }
@@ -190,7 +190,7 @@ class LlamaCpp final : public Base {
 
   StubReply complete(const json& body, const StubContent& content) {
     // Absent or empty: the global scales, which stay at 1.
-    std::vector<double> scales(count(), 1.0);
+    std::vector<double> scales(content.pairs ? count() * count() : count(), 1.0);
     const json lora = body.value("lora", json::array());
     if (!lora.is_array()) return error(400, "\"lora\" has to be an array", "invalid_request_error");
     if (!lora.empty()) {
@@ -198,7 +198,7 @@ class LlamaCpp final : public Base {
       for (const json& entry : lora) {
         const int id = entry.value("id", -1);
         // Unknown ids are ignored without a word.
-        if (id >= 0 && id < static_cast<int>(count())) {
+        if (id >= 0 && id < static_cast<int>(scales.size())) {
           scales[static_cast<std::size_t>(id)] = entry.value("scale", 0.0);
         }
       }
@@ -221,7 +221,8 @@ class LlamaCpp final : public Base {
         cached = content.contaminate_always ? 0 : wanted.prompt.size() - 1;
       }
     }
-    const ToyDelta delta = merged(std::vector<double>(count(), 1.0), scales, false);
+    const ToyDelta delta =
+        content.pairs ? paired(scales) : merged(std::vector<double>(count(), 1.0), scales, false);
     const Generated out = generate(model(), wanted, delta);
     json reply{{"content", out.text},
                {"tokens", body.value("return_tokens", false) ? out.tokens : TokenIds{}},
@@ -256,6 +257,22 @@ class LlamaCpp final : public Base {
       reply["completion_probabilities"] = std::move(list);
     }
     return reply_of(reply, wanted.prompt.size(), out.tokens.size());
+  }
+
+  /// The deltas of all pairs, added up.
+  [[nodiscard]] ToyDelta paired(const std::vector<double>& scales) const {
+    ToyDelta sum = ToyModel::no_delta();
+    for (std::size_t k = 0; k < scales.size(); ++k) {
+      std::map<std::string, ToyFactors> pair = model().adapters()[k / count()].modules;
+      for (auto& [name, factors] : pair) {
+        factors.a = model().adapters()[k % count()].modules.at(name).a;
+      }
+      const double c = toy_lora_alpha / static_cast<double>(toy_rank);
+      const ToyDelta one = ToyModel::delta_of(pair, c * scales[k]);
+      for (std::size_t i = 0; i < sum.mix.size(); ++i) sum.mix[i] += one.mix[i];
+      for (std::size_t i = 0; i < sum.head.size(); ++i) sum.head[i] += one.head[i];
+    }
+    return sum;
   }
 
   std::map<TokenIds, std::vector<double>> cache_;
@@ -460,6 +477,7 @@ class Vllm final : public Loading {
     return reply_of({{"id", "cmpl-1"},
                      {"object", "text_completion"},
                      {"model", body.value("model", "")},
+                     {"system_fingerprint", content.fingerprint},
                      {"choices", json::array({std::move(choice)})},
                      {"usage",
                       {{"prompt_tokens", wanted.prompt.size()},
@@ -560,7 +578,7 @@ class OpenAi final : public Base {
   }
 
   StubReply handle(const std::string&, const std::string& target, const json& body,
-                   const StubContent&) override {
+                   const StubContent& content) override {
     if (target == "/v1/models") {
       return reply_of({{"object", "list"}, {"data", {{{"id", "toy"}, {"object", "model"}}}}});
     }
@@ -619,7 +637,7 @@ class OpenAi final : public Base {
     return reply_of({{"id", "chatcmpl-1"},
                      {"object", "chat.completion"},
                      {"model", "toy"},
-                     {"system_fingerprint", "fp_toy"},
+                     {"system_fingerprint", content.fingerprint},
                      {"choices", json::array({std::move(choice)})},
                      {"usage",
                       {{"prompt_tokens", prompt_tokens},

@@ -25,6 +25,8 @@ struct StubContent {
   bool contaminate = false;         ///< as the real servers do, where the request permits the cache
   bool contaminate_always = false;  ///< even where it does not, and without saying so
   bool ignore_adapters = false;
+  std::string fingerprint = "fp_toy";
+  bool pairs = false;  ///< llama.cpp: its adapters are all pairs (B of one, A of another)
 };
 
 class StubApi {

@@ -41,7 +41,8 @@ int main(int argc, char** argv) {
     toy.useless = counts[1];
     toy.harmful = counts[2];
     // llama.cpp adds deltas up, all others factors.
-    toy.factor_space = kind != "llama_cpp";
+    toy.factor_space =
+        kind != "llama_cpp" || options["--faults"].find("\"pairs\"") != std::string::npos;
     const auto model = std::make_shared<const ToyModel>(toy);
     if (!options["--files"].empty()) {
       write_toy_files(*model, options["--files"], examples[0], examples[1], examples[2]);

@@ -145,9 +145,10 @@ class StubServer::State {
       answer.response = response_of(200, faults_.dump(), "application/json", request);
       return answer;
     }
-    const StubContent content{faults_.value("contaminate", false),
-                              faults_.value("contaminate_always", false),
-                              faults_.value("ignore_adapters", false)};
+    const StubContent content{
+        faults_.value("contaminate", false), faults_.value("contaminate_always", false),
+        faults_.value("ignore_adapters", false), faults_.value("fingerprint", "fp_toy"),
+        faults_.value("pairs", false)};
     if (!api_->charged(target)) {
       StubReply reply = api_->handle(std::string(request.method_string()), target, body, content);
       answer.response =

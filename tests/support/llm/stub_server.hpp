@@ -16,7 +16,8 @@
 //  "refuse_first":n                        the first n requests are answered 429;
 //  "contaminate":bool                      answers from the cache of another adapter vector where
 //                                          the request permits it; "contaminate_always":bool;
-//  "ignore_adapters":bool, "latency_ms":ms,
+//  "ignore_adapters":bool, "latency_ms":ms, "fingerprint":text,
+//  "pairs":bool                            llama.cpp: adapter i * N + j is B of i with A of j,
 //  "requests_per_window":n, "tokens_per_window":n, "window_s":s, "at_once":n,
 //  "retry_after":bool                      whether 429 says when}
 

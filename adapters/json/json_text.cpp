@@ -1,0 +1,79 @@
+#include "adapters/json/json_text.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace paretod {
+namespace {
+
+template <class T>
+void append_number(std::string& out, T value) {
+  char text[32];
+  out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
+}
+
+/// What stands behind a backslash; 0 for what is written as it is.
+char short_escape(char c) {
+  switch (c) {
+    case '"':
+    case '\\':
+      return c;
+    case '\n':
+      return 'n';
+    case '\r':
+      return 'r';
+    case '\t':
+      return 't';
+    default:
+      return 0;
+  }
+}
+
+bool is_rare(char c) {
+  return (static_cast<unsigned char>(c) < 0x20 && short_escape(c) == 0) ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+
+}  // namespace
+
+void append_json_escaped(std::string& out, std::string_view text) {
+  if (std::any_of(text.begin(), text.end(), is_rare)) {
+    // Other control characters and all beyond ASCII are the library's to check and to repair.
+    const std::string quoted =
+        nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    out.append(quoted, 1, quoted.size() - 2);
+    return;
+  }
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char escape = short_escape(text[i]);
+    if (escape == 0) continue;
+    out.append(text, begin, i - begin);
+    out += '\\';
+    out += escape;
+    begin = i + 1;
+  }
+  out.append(text, begin);
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  out += '"';
+  append_json_escaped(out, text);
+  out += '"';
+}
+
+void append_json_number(std::string& out, double value) {
+  append_number(out, value);
+  // "-0" would read back as the integer zero.
+  if (value == 0 && std::signbit(value)) out += ".0";
+}
+void append_json_number(std::string& out, std::int64_t value) {
+  append_number(out, value);
+}
+void append_json_number(std::string& out, std::uint64_t value) {
+  append_number(out, value);
+}
+
+}  // namespace paretod
