@@ -213,8 +213,8 @@ TEST_F(NativeMergeEvaluatorTest, GivesFidelityReplicateAndParamsTheirDefaults) {
   EXPECT_EQ(seen_->candidates[0].fidelity, 7U);
   EXPECT_EQ(seen_->candidates[0].replicate, 3U);
   EXPECT_EQ(seen_->candidates[1].fidelity, 20U);
-  EXPECT_NEAR(changed[0].outcome.objectives[0].value,
-              usual[0].outcome.objectives[0].value + 1.25, 1e-9);
+  EXPECT_NEAR(changed[0].outcome.objectives[0].value, usual[0].outcome.objectives[0].value + 1.25,
+              1e-9);
 }
 
 TEST_F(NativeMergeEvaluatorTest, GivesTheObjectivesThatTheJobAsksForInItsOrder) {
@@ -235,8 +235,8 @@ TEST_F(NativeMergeEvaluatorTest, WhatFailsFailsAlone) {
   models_.write("recipe.json", R"({"method": "linear", "sources":
       [{"name": "math", "path": "math"}, {"name": "code", "path": "code"}]})");
   start(16);
-  const auto replies = evaluate({{{0.5, 0.5}}, {{0.4, -0.4}}, {{0.99, 0.1}}, {{0.98, 0.1}},
-                                 {{0.2, 0.7}}});
+  const auto replies =
+      evaluate({{{0.5, 0.5}}, {{0.4, -0.4}}, {{0.99, 0.1}}, {{0.98, 0.1}}, {{0.2, 0.7}}});
   EXPECT_EQ(replies[0].outcome.status, TrialStatus::ok);
   EXPECT_EQ(replies[1].outcome.status, TrialStatus::infeasible);
   EXPECT_THAT(replies[1].outcome.reason, HasSubstr("normalize divides by their sum"));
