@@ -16,7 +16,7 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 /// In parts of the box: closer to a measured point there is nothing to learn.
 constexpr double same_point = 0.002;
-constexpr double reference = 1.1;  // of the scaled hypervolume
+constexpr double reference = 1.1;      // of the scaled hypervolume
 constexpr double equal_within = 5e-4;  // of the front's range
 /// Besides those of the front shown, which at many objectives are mostly on its rim.
 constexpr std::size_t fresh_directions = 48;
