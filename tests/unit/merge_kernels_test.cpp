@@ -131,7 +131,8 @@ TEST_P(MergeKernelsTest, MergesInOneStepAsInThree) {
   constexpr StoredFloat dtypes[] = {StoredFloat::f32, StoredFloat::f16, StoredFloat::bf16,
                                     StoredFloat::f64};
   const auto stored_as = [&](StoredFloat dtype, const std::vector<float>& values) {
-    std::vector<std::byte> bytes(values.size() * 8);
+    const std::size_t size = dtype == StoredFloat::f64 ? 8 : dtype == StoredFloat::f32 ? 4 : 2;
+    std::vector<std::byte> bytes(values.size() * size);  // exactly, for sanitizers
     if (dtype == StoredFloat::f64) {
       const std::vector<double> wide(values.begin(), values.end());
       std::memcpy(bytes.data(), wide.data(), bytes.size());
