@@ -79,7 +79,7 @@ class Map {
   struct Asked {
     Candidate candidate;
     std::vector<double> x;
-    std::optional<PredictedPoint> prediction;  // when it was verification
+    std::optional<std::vector<Prediction>> prediction;  // when it was verification
     bool retry = false;
   };
 
@@ -163,9 +163,18 @@ class Map {
     }
     Point point = space_.point(x);
     Asked asked{candidate(point, learning ? "learn" : "verify"), std::move(x), std::nullopt};
-    if (!learning) asked.prediction = model()->predict(point);
+    if (!learning) asked.prediction = predictions(point);
     submit(std::move(asked));
     return true;
+  }
+
+  /// Per objective.
+  std::vector<Prediction> predictions(const Point& point) {
+    std::vector<Prediction> predicted;
+    for (const QuadraticSurrogate& surrogate : model()->surrogates()) {
+      predicted.push_back(surrogate.predict(space_.scaled(point)));
+    }
+    return predicted;
   }
 
   Asked replacement(const std::vector<std::vector<double>>& pending) {
@@ -229,13 +238,13 @@ class Map {
   }
 
   /// Two rounds without gain, and intervals that held, end the search.
-  void judge(const PredictedPoint& prediction, const Trial& trial) {
+  void judge(const std::vector<Prediction>& predicted, const Trial& trial) {
     const std::size_t m = problem_.objectives.size();
     for (std::size_t k = 0; k < m; ++k) {
       const bool maximise = problem_.objectives[k].goal == Goal::maximize;
       const double value = maximise ? -trial.objectives[k] : trial.objectives[k];
-      const bool inside = std::abs(value - prediction.means[k]) <=
-                          ninety_percent * prediction.deviations[k] + 1e-12;
+      const bool inside =
+          std::abs(value - predicted[k].mean) <= ninety_percent * predicted[k].sd + 1e-12;
       covered_ += inside ? 1 : 0;
     }
     if (++verified_ < round_) return;

@@ -271,9 +271,48 @@ Prediction QuadraticSurrogate::predict(std::span<const double> x) const {
     const double u = 1 / (1 + std::exp(-at));
     share = std::max(u * (1 - u), 1e-6) / mean_weight_;
   }
-  const double variance =
-      s2_ * (1 / weight_ + (root.transpose() * terms).squaredNorm()) + loo_eta_ * loo_eta_ / share;
-  return {inverse_link(at), std::abs(factor) * std::sqrt(variance)};
+  const double of_coefficients = s2_ * (1 / weight_ + (root.transpose() * terms).squaredNorm());
+  const double left_out = loo_eta_ * loo_eta_ / share;
+  const double mean = inverse_link(at);
+  const double error = error_ * (of_shares_ ? (high_ - low_) * std::sqrt(share_variance(mean)) : 1);
+  return {mean, std::abs(factor) * std::sqrt(of_coefficients + left_out),
+          std::abs(factor) * std::sqrt(of_coefficients),
+          std::sqrt(factor * factor * of_coefficients +
+                    std::max(factor * factor * left_out, error * error))};
+}
+
+/// Of one example, for a share of (low, high); never quite 0.
+double QuadraticSurrogate::share_variance(double value) const {
+  const double u = std::clamp(unit(value, low_, high_), 0.0, 1.0);
+  return std::max(u * (1 - u), 1e-6);
+}
+
+/// Reported standard errors are near constant, or those of shares: whichever explains them better.
+void QuadraticSurrogate::learn_errors(std::span<const Observation> observations, double samples) {
+  const double range = high_ - low_;
+  double count = 0;
+  double sums[2] = {0, 0}, squares[2] = {0, 0};  // of logarithms: as they are, per share
+  bool shares = range > 0;
+  for (const Observation& o : observations) {
+    shares = shares && o.value >= low_ && o.value <= high_;
+    if (!(o.standard_error > 0)) continue;
+    const double plain = std::log(o.standard_error);
+    const double per_share =
+        shares ? plain - std::log(range) - std::log(share_variance(o.value)) / 2 : plain;
+    ++count;
+    sums[0] += plain;
+    sums[1] += per_share;
+    squares[0] += plain * plain;
+    squares[1] += per_share * per_share;
+  }
+  if (count == 0) {
+    of_shares_ = shares && samples > 0;
+    error_ = of_shares_ ? 1 / std::sqrt(samples) : 0;
+    return;
+  }
+  const auto spread = [&](int i) { return squares[i] - sums[i] * sums[i] / count; };
+  of_shares_ = shares && spread(1) < spread(0);
+  error_ = std::exp(sums[of_shares_ ? 1 : 0] / count);
 }
 
 QuadraticSurrogate QuadraticSurrogate::draw(Rng& rng) const {
@@ -496,8 +535,8 @@ QuadraticSurrogate QuadraticSurrogate::fit(std::span<const Observation> observat
     if (link == Link::logit) result.mean_variance = variance;
     return result;
   };
-  if (options.link) return fit_linked(observations, options, linked(*options.link));
-  QuadraticSurrogate best = fit_linked(observations, options, linked(Link::identity));
+  QuadraticSurrogate best =
+      fit_linked(observations, options, linked(options.link.value_or(Link::identity)));
   double least = link_gain * best.diagnostics_.loo_rmse;
   const auto try_link = [&](Link link) {
     QuadraticSurrogate other = fit_linked(observations, options, linked(link));
@@ -505,8 +544,9 @@ QuadraticSurrogate QuadraticSurrogate::fit(std::span<const Observation> observat
     least = other.diagnostics_.loo_rmse;
     best = std::move(other);
   };
-  if (bounded) try_link(Link::logit);
-  if (positive && !bounded) try_link(Link::log);
+  if (!options.link && bounded) try_link(Link::logit);
+  if (!options.link && positive && !bounded) try_link(Link::log);
+  best.learn_errors(observations, options.samples);
   return best;
 }
 

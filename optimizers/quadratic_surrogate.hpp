@@ -63,9 +63,14 @@ std::vector<double> quadratic_row(std::span<const double> x, bool simplex = fals
 
 struct Prediction {
   double mean = 0;
-  /// Of a new measurement there: what is unknown about the coefficients, and the leave-one-out
-  /// error, without which a misspecified model would be too sure of itself.
+  /// What is unknown about the coefficients, and the leave-one-out error, without which a
+  /// misspecified model would be too sure of itself.
   double sd = 0;
+  /// What is unknown about the coefficients alone: what more measurements take away.
+  double mean_sd = 0;
+  /// Of a new measurement there.  As `sd`, but for at least the standard errors that measurements
+  /// report: when all look at the same examples, leave-one-out cannot see them.
+  double measured_sd = 0;
 };
 
 class QuadraticSurrogate {
@@ -118,6 +123,8 @@ class QuadraticSurrogate {
   static QuadraticSurrogate fit_linked(std::span<const Observation> observations,
                                        const SurrogateOptions& options, const Linked& linked);
   void set_coefficients(const std::vector<double>& beta);
+  void learn_errors(std::span<const Observation> observations, double samples);
+  [[nodiscard]] double share_variance(double value) const;
   [[nodiscard]] double inverse_link(double eta) const;
   [[nodiscard]] double slope(double eta) const;
 
@@ -128,6 +135,9 @@ class QuadraticSurrogate {
   Diagnostics diagnostics_;
   double loo_eta_ = 0;      // weighted leave-one-out error of eta
   double mean_weight_ = 1;  // of the link's variance function over the observations
+  // Standard error of a measurement: error_, for shares times range and root of share (1 - share).
+  double error_ = 0;
+  bool of_shares_ = false;
   // Posterior: eta(x) has variance s2 (1 / weight + |root' (phi(x) - centre)|^2).
   double s2_ = 0, weight_ = 1;
   std::vector<double> centre_, root_;  // [q], [q][q] row-major

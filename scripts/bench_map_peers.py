@@ -1,8 +1,9 @@
 '''Peers of scripts/bench-map.
-  run PEER LIBRARY N SEED TRIALS      points evaluated, in order, one per line
+  run PEER LIBRARY N SEED TRIALS      points evaluated, in order, one per line; N as map_bench's
   model LIBRARY N SEED                points on stdin: processor seconds for the authors' procedure on them (SciPy's
                                       curve_fit per metric, NSGA-III on the surrogates), failed fits'''
 import ctypes
+import os
 import sys
 import time
 import warnings
@@ -13,12 +14,16 @@ warnings.simplefilter('ignore')
 
 
 class Problem:
-    def __init__(self, library, n, seed):
-        self.lib, self.n, self.seed = ctypes.CDLL(library), n, seed
-        self.lib.map_problem_make.restype = ctypes.c_void_p
+    def __init__(self, library, name, seed):
+        self.lib, self.seed = ctypes.CDLL(library), seed
+        self.lib.map_problem_make.restype = self.lib.map_problem_specialists.restype = ctypes.c_void_p
         self.lib.map_problem_make.argtypes = [ctypes.c_uint, ctypes.c_ulonglong]
+        self.lib.map_problem_specialists.argtypes = [ctypes.c_char_p] * 2
+        self.lib.map_problem_dimension.argtypes = [ctypes.c_void_p]
         self.lib.map_problem_measure.argtypes = [ctypes.c_void_p] * 3
-        self.handle = self.lib.map_problem_make(n, seed)
+        self.handle = (self.lib.map_problem_make(int(name), seed) if name.isdigit() else
+                       self.lib.map_problem_specialists(name.encode(), os.environ['PARETOD_SPECIALISTS'].encode()))
+        self.n = self.lib.map_problem_dimension(self.handle)
         self.seen = []
 
     def measured(self, x):
@@ -91,12 +96,12 @@ def procedure(problem, points):
 
 def main():
     if sys.argv[1] == 'model':
-        problem = Problem(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        problem = Problem(sys.argv[2], sys.argv[3], int(sys.argv[4]))
         points = np.array([[float(v) for v in line.split()] for line in sys.stdin])
         procedure(problem, points)  # what is loaded on first use
         print(*procedure(problem, points))
         return
-    peer, library, n, seed, trials = sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
+    peer, library, n, seed, trials = sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6])
     problem = Problem(library, n, seed)
     if peer == 'pymoo-nsga2':
         pymoo(problem, trials)

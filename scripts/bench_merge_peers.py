@@ -3,7 +3,10 @@
 
     bench_merge_peers.py torch MODEL...            seconds of a weighted sum by in-place additions
     bench_merge_peers.py models FOLDER SIZE        makes small Llama models: base, math, code
-    bench_merge_peers.py compare A B               the largest difference of two models' tensors
+    bench_merge_peers.py compare A B [DENSITY BASE MODEL...]
+                                                   the largest difference of two models' tensors; with
+                                                   a density, but for elements whose magnitude equals
+                                                   that at which the tensor's difference is cut
 """
 import json
 import pathlib
@@ -60,18 +63,38 @@ def llama(folder, hidden):
     return {'bytes': sum(4 * tensor.numel() for tensor in base.values())}
 
 
-def compare(first, second):
-    def tensors(folder):
-        found = {}
-        for path in pathlib.Path(folder).glob('*.safetensors'):
-            with safe_open(path, 'pt') as file:
-                found.update({name: file.get_tensor(name).double() for name in file.keys()})
-        return found
+def tensors(folder):
+    found = {}
+    for path in pathlib.Path(folder).glob('*.safetensors'):
+        with safe_open(path, 'pt') as file:
+            found.update({name: file.get_tensor(name) for name in file.keys()})
+    return found
+
+
+def left_open(base, model, density):
+    """Where a magnitude equals the least one kept, if not all that equal it can be kept: which of them
+    are is up to the order in which a program finds them."""
+    size = (model - base).abs()
+    kept = int(density * size.numel())
+    cut = size.flatten().sort(descending=True).values[kept - 1]
+    return size == cut if int((size >= cut).sum()) > kept else torch.zeros_like(size, dtype=torch.bool)
+
+
+def compare(first, second, density=None, *models):
+    """`models`: the base and the sources of a merge that keeps that share of each difference."""
     a, b = tensors(first), tensors(second)
     if a.keys() != b.keys():
         return {'error': f'tensors differ: {sorted(a.keys() ^ b.keys())[:3]}'}
-    return {'largest': max(float((a[name] - b[name]).abs().max()) for name in a),
-            'unequal': sum(int(((a[name] - b[name]).abs() > 1e-5).sum()) for name in a)}
+    base, *sources = map(tensors, models) if models else [None]
+    largest, opened = 0.0, 0
+    for name in a:
+        off = (a[name].double() - b[name].double()).abs()
+        for source in sources:
+            undecided = left_open(base[name], source[name], float(density))
+            opened += int(undecided.sum())
+            off[undecided] = 0
+        largest = max(largest, float(off.max()))
+    return {'largest': largest, 'open': opened}
 
 
 def main():

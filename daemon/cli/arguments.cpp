@@ -407,7 +407,8 @@ const std::vector<Verb>& verbs() {
              {"--output", Kind::text, "FILE",
               "file to write, instead of standard output; with --trial, the model's folder", "-o"},
              {"--trial", Kind::count, "N",
-              "of an evaluator that merges: its model, recipe.json and mergekit.yml, merged here; "
+              "of an evaluator \"merge\" or \"diffusion\": its model, recipe.json and "
+              "mergekit.yml, merged here; "
               "without -o, the recipe alone"}};
          options.insert(options.end(), merge_options_listed().begin(),
                         merge_options_listed().end());

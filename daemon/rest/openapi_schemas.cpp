@@ -231,7 +231,7 @@ json front_schema() {
 }
 
 json estimate_of_model() {
-  return map_of(object_of({{"mean", number}, {"sd", number}}));
+  return map_of(object_of({{"mean", number}, {"sd", number}, {"sd_mean", number}}));
 }
 
 json predicted_front_schema() {
@@ -271,7 +271,8 @@ json predicted_front_schema() {
                            {"points", list_of(object_of(fields))}});
   schema["description"] =
       "Nothing here is measured but `nearest`. sd is the standard deviation of a measurement "
-      "there; a distance is the root mean square over the coordinates, in parts of the sampled "
+      "there, sd_mean that of the mean alone; a distance is the root mean square over the "
+      "coordinates, in parts of the sampled "
       "box.";
   return schema;
 }

@@ -186,7 +186,9 @@ SurrogateQuery surrogate_query(const FrontQuery& query) {
 json predicted_objectives(const PredictedPoint& point, const std::vector<Objective>& objectives) {
   json view = json::object();
   for (std::size_t i = 0; i < objectives.size(); ++i) {
-    view[objectives[i].name] = {{"mean", point.means[i]}, {"sd", point.deviations[i]}};
+    view[objectives[i].name] = {{"mean", point.means[i]},
+                                {"sd", point.deviations[i]},
+                                {"sd_mean", point.mean_deviations[i]}};
   }
   return view;
 }
@@ -226,7 +228,8 @@ std::string predicted_csv(Job& job, const JobSurrogate& surrogate, const FrontQu
   const JobSpec& spec = *answer.spec;
   std::string text = "source" + csv_parameter_names(spec.space);
   for (const Objective& objective : spec.objectives) {
-    text += "," + csv_field(objective.name) + "," + csv_field(objective.name + "_sd");
+    text += "," + csv_field(objective.name) + "," + csv_field(objective.name + "_sd") + "," +
+            csv_field(objective.name + "_sd_mean");
   }
   text += ",nearest_trial,nearest_distance,feasibility,extrapolated";
   if (query.chooses()) text += ",chosen";
@@ -234,7 +237,8 @@ std::string predicted_csv(Job& job, const JobSurrogate& surrogate, const FrontQu
   const auto write = [&](const PredictedPoint& point, bool chosen) {
     text += "predicted" + csv_parameters(spec.space, point.point);
     for (std::size_t i = 0; i < spec.objectives.size(); ++i) {
-      text += "," + shortest(point.means[i]) + "," + shortest(point.deviations[i]);
+      text += "," + shortest(point.means[i]) + "," + shortest(point.deviations[i]) + "," +
+              shortest(point.mean_deviations[i]);
     }
     text += "," + std::to_string(point.nearest_trial) + "," + shortest(point.nearest_distance) +
             "," + shortest(point.feasibility) + (point.extrapolated ? ",1" : ",0");

@@ -16,7 +16,7 @@ namespace paretod {
 
 SurrogateQuery surrogate_query(const FrontQuery& query);
 
-/// {"f1":{"mean":..,"sd":..}}.
+/// {"f1":{"mean":..,"sd":..,"sd_mean":..}}.
 nlohmann::json predicted_objectives(const PredictedPoint& point,
                                     const std::vector<Objective>& objectives);
 
@@ -24,8 +24,8 @@ nlohmann::json predicted_objectives(const PredictedPoint& point,
 std::string predicted_json(Job& job, const JobSurrogate& surrogate, const FrontQuery& query,
                            std::size_t limit);
 /// RFC 4180 with a header: source (always "predicted"), a column per parameter, two per objective
-/// (NAME, NAME_sd), nearest_trial, nearest_distance, feasibility, extrapolated; then "chosen" if
-/// the question chooses, with the chosen point first.
+/// (NAME, NAME_sd, NAME_sd_mean), nearest_trial, nearest_distance, feasibility, extrapolated; then
+/// "chosen" if the question chooses, with the chosen point first.
 std::string predicted_csv(Job& job, const JobSurrogate& surrogate, const FrontQuery& query,
                           std::size_t limit);
 

@@ -252,7 +252,13 @@ HttpResponse get_trial_recipe(const JobManager& manager, const Call& call) {
         Error{ErrorKind::not_found, "the job's evaluator is not configured any more"});
   }
   const auto recipe = named->evaluator->recipe(*(*job)->context(), *candidate);
-  if (!recipe) return problem_response(recipe.error());
+  if (!recipe) {
+    Error error = recipe.error();
+    if (error.kind == ErrorKind::not_found) {
+      error.message += "; trials of the evaluator types \"merge\" and \"diffusion\" stand for one";
+    }
+    return problem_response(error);
+  }
   return json_response(200, *recipe);
 }
 

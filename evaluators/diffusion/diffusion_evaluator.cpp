@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <limits>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "evaluators/declared.hpp"
 #include "evaluators/diffusion/simd.hpp"
+#include "evaluators/merge/merge_recipe.hpp"
 
 namespace paretod {
 namespace {
@@ -38,6 +40,15 @@ Error at_configuration(const Error& error) {
   return Error{error.kind,
                "the model of a diffusion evaluator cannot be used",
                {{"/model", std::move(text)}}};
+}
+
+/// A file's name where a recipe can take it ("ema-0.98" is ema-0_98), else one by its place.
+std::string source_name(std::string label, std::set<std::string>& taken) {
+  std::replace(label.begin(), label.end(), '.', '_');
+  if (!is_merge_name(label) || taken.contains(label)) {
+    label = "checkpoint-" + std::to_string(taken.size() + 1);
+  }
+  return *taken.insert(std::move(label)).first;
 }
 
 Outcome outcome_of(const Score& score, std::uint64_t samples) {
@@ -130,6 +141,24 @@ Problems DiffusionEvaluator::check(const EvaluationContext& context) const {
     problems.insert(problems.end(), found.begin(), found.end());
   }
   return problems;
+}
+
+Result<std::string> DiffusionEvaluator::recipe(const EvaluationContext& context,
+                                               const Candidate& candidate) const {
+  MergeRecipe recipe;
+  recipe.rule = MergeRule::of(MergeMethod::linear);
+  recipe.rule.normalize = false;  // coefficients sum to one as they are
+  recipe.dtype = DType::f32;
+  GroupCoefficients numbers;
+  numbers.weights = context.space.coefficients(0, candidate.point);
+  numbers.densities.assign(numbers.weights.size(), 1);
+  std::set<std::string> names;
+  for (const CheckpointFile& column : scorer_.columns()) {
+    recipe.paths.sources.push_back(
+        {source_name(column.label, names), std::filesystem::absolute(column.path).string()});
+  }
+  recipe.numbers.groups = {std::move(numbers)};
+  return recipe_text(recipe);
 }
 
 std::vector<Outcome> DiffusionEvaluator::evaluate_batch(

@@ -7,7 +7,8 @@
 // Declares one affine parameter "alpha" with a coefficient per checkpoint, the objective "fd"
 // (minimise), the metric "fd_heldout" (distance to images that no search sees), and fidelity in
 // images.  The noise depends on the configuration and the candidate's replicate, never on the
-// job, so that jobs can be compared.  A candidate whose network overflows is infeasible.
+// job, so that jobs can be compared.  A candidate whose network overflows is infeasible.  A
+// candidate's weights are had from its recipe (evaluators/merge/merge_recipe.hpp).
 
 #include <atomic>
 #include <cstddef>
@@ -42,6 +43,9 @@ class DiffusionEvaluator final : public InProcessEvaluator {
 
   [[nodiscard]] EvaluatorDescription describe() const override { return description_; }
   [[nodiscard]] Problems check(const EvaluationContext& context) const override;
+  /// Linear, of the checkpoints as they are; in float32, as it was scored.
+  [[nodiscard]] Result<std::string> recipe(const EvaluationContext& context,
+                                           const Candidate& candidate) const override;
 
  private:
   DiffusionEvaluator(CheckpointScorer scorer, EvaluatorDescription description, std::size_t threads,

@@ -10,8 +10,8 @@
 namespace paretod {
 namespace {
 
-/// Files that a processor fetches from at once before its sums are better kept in the cache.
-constexpr std::size_t streams_read_ahead = 8;
+/// Files that a processor reads side by side before its sums are better kept in the cache.
+constexpr std::size_t streams_side_by_side = 8;
 
 }  // namespace
 
@@ -101,16 +101,7 @@ void BlockMerger::merge_plain(const MergedTensor& tensor, const TensorFactors& f
     kernels_.widen(stored_float(tensor.base->dtype), element_at(*tensor.base, begin), count,
                    base_.data());
   }
-  const auto same_dtype = [&](const TensorView* source) {
-    return source->dtype == tensor.sources[0]->dtype;
-  };
-  if (candidates == 1 && sources <= streams_read_ahead &&
-      std::all_of(tensor.sources.begin(), tensor.sources.end(), same_dtype)) {
-    std::array<const std::byte*, streams_read_ahead> from{};
-    for (std::size_t k = 0; k < sources; ++k) from[k] = element_at(*tensor.sources[k], begin);
-    kernels_.accumulate_all(stored_float(tensor.sources[0]->dtype), from.data(), sources, base,
-                            factors.weights.data(), count, out_.data());
-  } else if (candidates == 1) {
+  if (candidates == 1) {
     std::fill_n(out_.data(), merge_padded(count), 0.0F);
     for (std::size_t k = 0; k < sources; ++k) {
       const TensorView& source = *tensor.sources[k];
@@ -134,6 +125,37 @@ void BlockMerger::merge_plain(const MergedTensor& tensor, const TensorFactors& f
   for (std::size_t p = 0; p < candidates; ++p) {
     kernels_.finish(base, factors.finish[p], count, row(out_, p));
   }
+}
+
+bool BlockMerger::takes_whole(const MergeRule& rule, const MergedTensor& tensor,
+                              std::size_t candidates) {
+  const MergeTraits traits = traits_of(rule.method);
+  if (candidates != 1 || tensor.copied || traits.sparsifier != Sparsifier::none ||
+      rule.method == MergeMethod::fisher || tensor.sources.size() > streams_side_by_side) {
+    return false;
+  }
+  const DType dtype = tensor.sources[0]->dtype;
+  return (!traits.uses_base || tensor.base->dtype == dtype) &&
+         std::all_of(tensor.sources.begin(), tensor.sources.end(),
+                     [&](const TensorView* source) { return source->dtype == dtype; });
+}
+
+void BlockMerger::merge_into(std::byte* to, const MergedTensor& tensor,
+                             const TensorFactors& factors, std::uint64_t begin, std::size_t count,
+                             bool stream) const {
+  std::array<const std::byte*, streams_side_by_side> sources{};
+  for (std::size_t k = 0; k < tensor.sources.size(); ++k) {
+    sources[k] = element_at(*tensor.sources[k], begin);
+  }
+  PlainMerge merge;
+  merge.dtype = stored_float(tensor.sources[0]->dtype);
+  merge.sources = std::span(sources).first(tensor.sources.size());
+  merge.weights = factors.weights.data();
+  if (traits_.uses_base) {
+    merge.base = element_at(*tensor.base, begin);
+    merge.factor = factors.finish[0];
+  }
+  kernels_.merge(merge, count, stored_float(tensor.layout.dtype), to, stream);
 }
 
 void BlockMerger::read_differences(const MergedTensor& tensor, std::uint64_t begin,

@@ -38,6 +38,12 @@ class BlockMerger {
                            std::uint64_t begin, std::size_t count);
   /// Of candidate p, the result of merge(); padded.
   [[nodiscard]] const float* merged(std::size_t p) const { return out_.data() + p * stride_; }
+  /// Whether the tensor is merged for so many candidates without rows in between, by merge_into().
+  [[nodiscard]] static bool takes_whole(const MergeRule& rule, const MergedTensor& tensor,
+                                        std::size_t candidates);
+  /// The one candidate's elements, of the layout's dtype, to where they belong; any number of them.
+  void merge_into(std::byte* to, const MergedTensor& tensor, const TensorFactors& factors,
+                  std::uint64_t begin, std::size_t count, bool stream) const;
   /// For narrowed results: room for `elements` floats.
   [[nodiscard]] std::byte* narrowed() { return narrowed_.data(); }
 

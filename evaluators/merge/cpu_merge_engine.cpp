@@ -22,6 +22,8 @@ constexpr std::size_t least_elements = 512;
 /// For one candidate in memory, whose row should stay in the innermost cache between being summed
 /// and being stored; files are better written in larger pieces.
 constexpr std::size_t single_elements = 1'024;
+/// For one candidate in memory that needs no row: enough that threads seldom meet.
+constexpr std::size_t whole_elements = 32'768;
 /// What one worker's rows should take, so that they stay in its cache.
 constexpr std::uint64_t cached_bytes = 512 << 10;
 /// Mapped pages at a time: enough to read ahead, little enough to be no matter.
@@ -48,6 +50,7 @@ struct Plan {
   BlockShape shape;
   PassLimits passes;
   std::size_t counts_per_pass = 1;
+  std::size_t whole_elements = paretod::whole_elements;
 };
 
 /// The longest row that has to lie in memory at once.
@@ -75,7 +78,7 @@ Result<Plan> plan_for(const MergeSources& sources, const MergeRule& rule,
   if (row > 0) {
     plan.shape.elements = std::max(row, std::size_t{most_elements});
   } else if (limits.block_elements > 0) {
-    plan.shape.elements = merge_padded(limits.block_elements);
+    plan.shape.elements = plan.whole_elements = merge_padded(limits.block_elements);
   }
   const bool adjustable = row == 0 && limits.block_elements == 0;
   const auto of_worker = [&] { return BlockMerger::memory(rule, plan.shape); };
@@ -136,6 +139,7 @@ class CpuMergeEngine final : public MergeEngine {
     std::uint64_t total = 0;
     bool stream = false;
     std::size_t elements = 0;  ///< of a block at most
+    bool single = false;       ///< one candidate, merged into memory
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Error> error;
@@ -185,6 +189,7 @@ std::vector<const TensorView*> CpuMergeEngine::views_of(const MergedTensor& tens
 
 std::size_t CpuMergeEngine::unit_of(const Pass& pass, const MergedTensor& tensor) const {
   if (tensor.copied) return copied_bytes / size_of(tensor.layout.dtype);
+  if (pass.single && BlockMerger::takes_whole(rule_, tensor, 1)) return plan_.whole_elements;
   if (traits_of(rule_.method).sparsifier != Sparsifier::della) return pass.elements;
   const std::size_t row = row_elements(tensor.layout.shape, tensor.layout.elements());
   return plan_.shape.elements / row * row;
@@ -221,9 +226,10 @@ Result<void> CpuMergeEngine::merge(std::span<const MergeCandidate> candidates, M
     pass.stream = sources_->output_bytes() * pass.candidates.size() > streamed_bytes;
     make_workers(pass.candidates.size());
     const auto& tensors = sources_->tensors();
-    const bool single =
+    pass.single =
         pass.candidates.size() == 1 && !tensors.empty() && output.memory(first, 0) != nullptr;
-    pass.elements = single ? std::min(single_elements, plan_.shape.elements) : plan_.shape.elements;
+    pass.elements =
+        pass.single ? std::min(single_elements, plan_.shape.elements) : plan_.shape.elements;
     for (std::size_t i = 0; i < tensors.size() && !pass.failed;) {
       const std::size_t begin = i;
       std::uint64_t bytes = 0;
@@ -303,21 +309,28 @@ void CpuMergeEngine::merge_block(Pass& pass, const Block& block, const TensorFac
   const MergedTensor& tensor = sources_->tensors()[block.tensor];
   if (tensor.copied) return copy_block(pass, block);
   BlockMerger& merger = *workers_[worker];
+  const StoredFloat dtype = stored_float(tensor.layout.dtype);
+  const std::size_t size = size_of(tensor.layout.dtype);
+  const std::uint64_t offset = block.begin * size;
+  if (BlockMerger::takes_whole(rule_, tensor, pass.candidates.size())) {
+    std::byte* memory = pass.output->memory(pass.first, block.tensor);
+    std::byte* to = memory != nullptr ? memory + offset : merger.narrowed();
+    merger.merge_into(to, tensor, factors, block.begin, block.count,
+                      memory != nullptr && pass.stream);
+    if (memory == nullptr) put(pass, pass.first, block.tensor, offset, {to, block.count * size});
+    return;
+  }
   if (!merger.merge(tensor, factors, block.begin, block.count)) {
     return pass.fail(invalid("an importance of tensor \"" + tensor.layout.name +
                              "\" is negative or not a number; fisher needs squares"));
   }
-  const StoredFloat dtype = stored_float(tensor.layout.dtype);
-  const std::size_t size = size_of(tensor.layout.dtype);
   for (std::size_t p = 0; p < pass.candidates.size(); ++p) {
     const std::size_t candidate = pass.first + p;
     if (std::byte* memory = pass.output->memory(candidate, block.tensor)) {
-      kernels_.narrow(dtype, merger.merged(p), block.count, memory + block.begin * size,
-                      pass.stream);
+      kernels_.narrow(dtype, merger.merged(p), block.count, memory + offset, pass.stream);
     } else {
       kernels_.narrow(dtype, merger.merged(p), block.count, merger.narrowed(), false);
-      put(pass, candidate, block.tensor, block.begin * size,
-          {merger.narrowed(), block.count * size});
+      put(pass, candidate, block.tensor, offset, {merger.narrowed(), block.count * size});
     }
   }
 }

@@ -98,6 +98,18 @@ struct MergeKernelSet {
         return body(Float64{});
     }
   }
+  /// Of what is written: never 64 bits.
+  template <class Body>
+  static inline void for_target(StoredFloat dtype, Body body) {
+    switch (dtype) {
+      case StoredFloat::f16:
+        return body(Float16{});
+      case StoredFloat::bf16:
+        return body(Bfloat16{});
+      default:
+        return body(Float32{});
+    }
+  }
   static inline void clear_padding(std::size_t count, float* row) {
     const std::size_t done = (count + lanes - 1) / lanes * lanes;
     for (std::size_t i = done; i < merge_padded(count); i += lanes) store(row + i, F{});
@@ -135,14 +147,7 @@ struct MergeKernelSet {
   }
   static void narrow(StoredFloat dtype, const float* from, std::size_t count, std::byte* to,
                      bool past) {
-    switch (dtype) {
-      case StoredFloat::f16:
-        return narrow_as<Float16>(from, count, to, past);
-      case StoredFloat::bf16:
-        return narrow_as<Bfloat16>(from, count, to, past);
-      default:
-        return narrow_as<Float32>(from, count, to, past);
-    }
+    for_target(dtype, [&]<class T>(T) { narrow_as<T>(from, count, to, past); });
   }
 
   static void accumulate(StoredFloat dtype, const std::byte* from, const float* base, float weight,
@@ -160,61 +165,85 @@ struct MergeKernelSet {
     });
   }
 
-  /// Sources from element i on, `width` vectors at a time.
-  template <class D, std::size_t width, bool differences>
-  static inline void accumulate_strip(const std::byte* const* from, std::size_t rows,
-                                      const float* base, const float* weights, std::size_t i,
-                                      float* sum) {
-    F sums[width] = {};
+  /// Asks for what the next strips will read: the processor's own read-ahead stops at every page.
+  static inline void prefetch(const std::byte* from, std::size_t bytes) {
+    constexpr std::size_t ahead = 256;
+    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at + ahead);
+  }
+  /// Elements from i on, `width` vectors of them, from stored as D to stored as T.
+  template <class D, class T, std::size_t width, bool based>
+  static inline void merge_strip(const PlainMerge& merge, std::size_t i, std::byte* to, bool past) {
+    constexpr std::size_t step = lanes * D::bytes;
     F bases[width] = {};
-    if constexpr (differences) {
+    F sums[width] = {};
+    if constexpr (based) {
+      const std::byte* from = merge.base + i * D::bytes;
+      prefetch(from, width * step);
 #pragma GCC unroll 8
-      for (std::size_t v = 0; v < width; ++v) bases[v] = load<F>(base + i + v * lanes);
+      for (std::size_t v = 0; v < width; ++v) bases[v] = D::load_vector(from + v * step);
     }
-    for (std::size_t k = 0; k < rows; ++k) {
-      const F w = broadcast(weights[k]);
+    for (std::size_t k = 0; k < merge.sources.size(); ++k) {
+      const F w = broadcast(merge.weights[k]);
+      const std::byte* from = merge.sources[k] + i * D::bytes;
+      prefetch(from, width * step);
 #pragma GCC unroll 8
       for (std::size_t v = 0; v < width; ++v) {
-        F x = D::load_vector(from[k] + (i + v * lanes) * D::bytes);
-        if constexpr (differences) x = x - bases[v];
+        F x = D::load_vector(from + v * step);
+        if constexpr (based) x = x - bases[v];
         sums[v] = S::fma(w, x, sums[v]);
       }
     }
+    std::byte* out = to + i * T::bytes;
 #pragma GCC unroll 8
-    for (std::size_t v = 0; v < width; ++v) store(sum + i + v * lanes, sums[v]);
+    for (std::size_t v = 0; v < width; ++v, out += lanes * T::bytes) {
+      if constexpr (based) sums[v] = S::fma(broadcast(merge.factor), sums[v], bases[v]);
+      if (past) {
+        T::stream_vector(out, sums[v]);
+      } else {
+        T::store_vector(out, sums[v]);
+      }
+    }
   }
-  template <class D, bool differences>
-  static inline void accumulate_strips(const std::byte* const* from, std::size_t rows,
-                                       const float* base, const float* weights, std::size_t count,
-                                       float* sum) {
+  template <class D, class T, bool based>
+  static inline void merge_strips(const PlainMerge& merge, std::size_t count, std::byte* to,
+                                  bool past) {
     constexpr std::size_t width = 4;
+    past = past && reinterpret_cast<std::uintptr_t>(to) % (lanes * T::bytes) == 0;
     std::size_t i = 0;
     for (; i + width * lanes <= count; i += width * lanes) {
-      accumulate_strip<D, width, differences>(from, rows, base, weights, i, sum);
+      merge_strip<D, T, width, based>(merge, i, to, past);
     }
-    for (; i + lanes <= count; i += lanes) {
-      accumulate_strip<D, 1, differences>(from, rows, base, weights, i, sum);
-    }
+    for (; i + lanes <= count; i += lanes) merge_strip<D, T, 1, based>(merge, i, to, past);
+    if (past) S::fence();
     if (i == count) return;
-    F last = {};
-    for (std::size_t k = 0; k < rows; ++k) {
-      std::byte rest[lanes * D::bytes] = {};
-      __builtin_memcpy(rest, from[k] + i * D::bytes, (count - i) * D::bytes);
-      F x = D::load_vector(rest);
-      if constexpr (differences) x = x - load<F>(base + i);
-      last = S::fma(broadcast(weights[k]), x, last);
+    const auto rest = [&](const std::byte* from) {
+      std::byte bytes[lanes * D::bytes] = {};
+      __builtin_memcpy(bytes, from + i * D::bytes, (count - i) * D::bytes);
+      return D::load_vector(bytes);
+    };
+    F base = {};
+    F sum = {};
+    if constexpr (based) base = rest(merge.base);
+    for (std::size_t k = 0; k < merge.sources.size(); ++k) {
+      F x = rest(merge.sources[k]);
+      if constexpr (based) x = x - base;
+      sum = S::fma(broadcast(merge.weights[k]), x, sum);
     }
-    store(sum + i, last);
+    if constexpr (based) sum = S::fma(broadcast(merge.factor), sum, base);
+    std::byte last[lanes * T::bytes];
+    T::store_vector(last, sum);
+    __builtin_memcpy(to + i * T::bytes, last, (count - i) * T::bytes);
   }
-  static void accumulate_all(StoredFloat dtype, const std::byte* const* from, std::size_t rows,
-                             const float* base, const float* weights, std::size_t count,
-                             float* sum) {
-    for_dtype(dtype, [&]<class D>(D) {
-      if (base == nullptr) {
-        accumulate_strips<D, false>(from, rows, base, weights, count, sum);
-      } else {
-        accumulate_strips<D, true>(from, rows, base, weights, count, sum);
-      }
+  static void merge(const PlainMerge& merge, std::size_t count, StoredFloat to_dtype, std::byte* to,
+                    bool past) {
+    for_dtype(merge.dtype, [&]<class D>(D) {
+      for_target(to_dtype, [&]<class T>(T) {
+        if (merge.base == nullptr) {
+          merge_strips<D, T, false>(merge, count, to, past);
+        } else {
+          merge_strips<D, T, true>(merge, count, to, past);
+        }
+      });
     });
   }
 
@@ -375,9 +404,8 @@ struct MergeKernelSet {
   }
 
   static constexpr MergeKernels table(const char* name) {
-    return {name,    widen,  widen_difference, narrow,      accumulate,  accumulate_all,
-            combine, finish, keep_between,     keep_random, random_bits, elect,
-            weigh,   divide};
+    return {name,   widen,        widen_difference, narrow,      accumulate, merge, combine,
+            finish, keep_between, keep_random,      random_bits, elect,      weigh, divide};
   }
 };
 

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace paretod {
 
@@ -27,6 +28,16 @@ enum class StoredFloat : std::uint8_t {
   f64,  ///< widened (rounded to float) only
 };
 
+/// A weighted sum, or a base and a factor times the weighted sum of differences from it; for one
+/// candidate and for models of one dtype, as few as the processor can read side by side.
+struct PlainMerge {
+  StoredFloat dtype = StoredFloat::f32;
+  std::span<const std::byte* const> sources;
+  const float* weights = nullptr;  ///< [source]
+  const std::byte* base = nullptr;
+  float factor = 1;
+};
+
 struct MergeKernels {
   const char* name;
 
@@ -42,10 +53,10 @@ struct MergeKernels {
   /// sum[i] = fma(weight, number i (- base[i] unless null), sum[i])
   void (*accumulate)(StoredFloat dtype, const std::byte* from, const float* base, float weight,
                      std::size_t count, float* sum);
-  /// The same for the first to the last of `rows` sources of one dtype at once, from zeros: for as
-  /// few as the processor reads ahead.
-  void (*accumulate_all)(StoredFloat dtype, const std::byte* const* from, std::size_t rows,
-                         const float* base, const float* weights, std::size_t count, float* sum);
+  /// The whole of a plain merge of `count` elements in registers, bit for bit: accumulate() for
+  /// each source in order from zeros, finish() where there is a base, narrow().
+  void (*merge)(const PlainMerge& merge, std::size_t count, StoredFloat to_dtype, std::byte* to,
+                bool stream);
   /// out[p * stride + i] = sum over k, in order, of weights[p * rows + k] panel[k * stride + i]; as
   /// accumulate() for each k from zeros.
   void (*combine)(const float* panel, std::size_t rows, const float* weights,

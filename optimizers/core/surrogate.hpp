@@ -18,12 +18,15 @@ namespace paretod {
 struct PredictedPoint {
   Point point;                     ///< valid in the space
   std::vector<double> means;       ///< one per objective
-  std::vector<double> deviations;  ///< standard deviation of a new measurement there
-  TrialNumber nearest_trial = 0;   ///< the measured trial closest to it
-  double nearest_distance = 0;     ///< to that, root mean square over the coordinates, in parts
-                                   ///< of the sampled box
-  double feasibility = 1;          ///< probability that it can be evaluated
-  bool extrapolated = false;       ///< outside what was sampled, or too uncertain to be offered
+  std::vector<double> deviations;  ///< standard deviation of a new measurement there, on examples
+                                   ///< of its own
+  std::vector<double> mean_deviations;  ///< of the mean alone, if the model's form is right: what
+                                        ///< more measurements take away
+  TrialNumber nearest_trial = 0;        ///< the measured trial closest to it
+  double nearest_distance = 0;  ///< to that, root mean square over the coordinates, in parts
+                                ///< of the sampled box
+  double feasibility = 1;       ///< probability that it can be evaluated
+  bool extrapolated = false;    ///< outside what was sampled, or too uncertain to be offered
 };
 
 /// What is asked of the predicted front, in the words of a front query (daemon/jobs/front_query):

@@ -8,11 +8,15 @@
 //                                               hypervolume of what was evaluated / of the true
 //                                               front
 //   map_bench hypervolume N SEED                the same of points on stdin
+//   map_bench grid N SEED STEPS                 the same of a grid
 //   map_bench coverage N SEED TRIALS            verified points inside their interval, and all
 //   map_bench time N SEED TRIALS                seconds of one processor: fit and front, a
 //   preference,
 //                                               four points worth verifying; points on the front
 //   map_bench points N SEED POINTS              a design, one point per line
+//
+// N is a number of tasks, or "far" or "four": the specialists in $PARETOD_SPECIALISTS, whose true
+// front nobody knows, so that hypervolumes are absolute.
 //
 // KIND: hybrid, uniform, or paper.  Hypervolumes are of true accuracies (measured ones reward luck)
 // above the floor; exact up to three objectives, else by a million samples, equal ones for all.
@@ -52,12 +56,26 @@ double seconds() {
 
 class Problem {
  public:
-  Problem(std::size_t n, std::uint64_t seed)
-      : n_(n),
-        seed_(seed),
-        handle_(map_problem_make(static_cast<unsigned>(n), seed), &map_problem_free) {}
+  Problem(const std::string& name, std::uint64_t seed)
+      : seed_(seed),
+        real_(name == "far" || name == "four"),
+        handle_(real_ ? map_problem_specialists(name.c_str(), std::getenv("PARETOD_SPECIALISTS"))
+                      : map_problem_make(static_cast<unsigned>(std::stoul(name)), seed),
+                &map_problem_free) {
+    if (!handle_) std::exit(1);
+    n_ = map_problem_dimension(handle_.get());
+  }
 
   [[nodiscard]] std::size_t n() const { return n_; }
+  [[nodiscard]] bool real() const { return real_; }
+  /// What is above the floor, as a share of all that could be; minimised.
+  [[nodiscard]] Values shortfall(const Values& accuracies) const {
+    const double floor = map_problem_floor(handle_.get());
+    const double range = real_ ? 1 - floor : accuracy_range;
+    Values y;
+    for (const double a : accuracies) y.push_back(1 - (a - floor) / range);
+    return y;
+  }
   [[nodiscard]] Values truth(const Values& x) const {
     Values y(n_);
     map_problem_truth(handle_.get(), x.data(), y.data());
@@ -79,23 +97,20 @@ class Problem {
   }
 
  private:
-  std::size_t n_;
+  std::size_t n_ = 0;
   std::uint64_t seed_;
+  bool real_;
   std::unique_ptr<void, void (*)(void*)> handle_;
 };
 
 // ---- hypervolume -------------------------------------------------------------------------------
 
-/// What is above the floor in every objective, as a share of the whole range.
-Values minimised(const Values& accuracies) {
-  Values y;
-  for (const double a : accuracies) y.push_back(1 - (a - accuracy_floor) / accuracy_range);
-  return y;
-}
-
-double volume_of(const std::vector<Values>& accuracies, std::size_t n) {
+double volume_of(const Problem& problem, const std::vector<Values>& accuracies) {
+  const std::size_t n = problem.n();
   ParetoArchive archive;
-  for (std::size_t i = 0; i < accuracies.size(); ++i) archive.insert(i, minimised(accuracies[i]));
+  for (std::size_t i = 0; i < accuracies.size(); ++i) {
+    archive.insert(i, problem.shortfall(accuracies[i]));
+  }
   const std::vector<Values> front = archive.all_objectives();
   if (n <= 3) return hypervolume(front, Values(n, 1.0));
   // Samples within the box that the front spans, which only cuts off what nobody dominates.
@@ -156,8 +171,21 @@ std::vector<Values> true_front(const Problem& problem) {
 void print_volume(const Problem& problem, const std::vector<Values>& points) {
   std::vector<Values> truths;
   for (const Values& x : points) truths.push_back(problem.truth(x));
-  std::printf("%.6f\n",
-              volume_of(truths, problem.n()) / volume_of(true_front(problem), problem.n()));
+  const double whole = problem.real() ? 1 : volume_of(problem, true_front(problem));
+  std::printf("%.6f\n", volume_of(problem, truths) / whole);
+}
+
+/// So many steps from 0 to 1 along every coefficient.
+void print_grid(const Problem& problem, std::size_t steps) {
+  std::vector<Values> points;
+  std::vector<std::size_t> at(problem.n(), 0);
+  for (std::size_t d = 0; d < at.size();) {
+    Values x;
+    for (const std::size_t i : at) x.push_back(static_cast<double>(i) / static_cast<double>(steps));
+    points.push_back(std::move(x));
+    for (d = 0; d < at.size() && ++at[d] > steps; ++d) at[d] = 0;
+  }
+  print_volume(problem, points);
 }
 
 // ---- runs --------------------------------------------------------------------------------------
@@ -334,7 +362,7 @@ int run_command(const std::vector<std::string>& arguments) {
   const auto number = [&](std::size_t i) { return std::stoull(arguments.at(i)); };
   const std::string& command = arguments.at(0);
   const std::size_t shift = command == "run" ? 1 : 0;
-  const Problem problem(number(1 + shift), number(2 + shift));
+  const Problem problem(arguments.at(1 + shift), number(2 + shift));
   if (command == "design") {
     print_fit(problem, number(3), arguments.at(4), arguments.at(5));
   } else if (command == "best") {
@@ -355,6 +383,8 @@ int run_command(const std::vector<std::string>& arguments) {
       points.push_back(std::move(x));
     }
     print_volume(problem, points);
+  } else if (command == "grid") {
+    print_grid(problem, number(3));
   } else if (command == "coverage") {
     print_coverage(problem, number(3));
   } else if (command == "time") {

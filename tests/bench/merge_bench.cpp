@@ -1,5 +1,5 @@
 // What scripts/bench-merge asks of the merge engine, in memory: bytes per second beside the
-// machine's own ceiling in the same run, and what a batch saves.  Prints one line of JSON.
+// machine's own ceilings in the same rounds, and what a batch saves.  Prints one line of JSON.
 //
 //   merge_bench FOLDER THREADS ELEMENTS   (of float32; models are made in FOLDER and stay there)
 
@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,38 +25,74 @@
 namespace paretod {
 namespace {
 
-constexpr int least_repeats = 5;
-constexpr double measured_s = 1;
+constexpr std::size_t least_rounds = 7;
+constexpr double measured_s = 2;
 
-double seconds_of(clockid_t clock) {
+/// On a machine that others use the clock says little, so processor time counts, shared by the
+/// threads; they wait passively and are busy with the same amount of work, so that undisturbed it
+/// is the time that passes.
+double processor_s() {
   timespec time{};
-  clock_gettime(clock, &time);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-/// The best of as many runs as fit into a few seconds.  On a machine that others use the clock says
-/// little, so processor time counts, shared by the threads; they wait passively and are busy with
-/// the same amount of work, so that undisturbed it is the time that passes.
-class Stopwatch {
- public:
-  explicit Stopwatch(std::size_t threads) : threads_(static_cast<double>(threads)) {}
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
 
-  template <class Work>
-  double best(Work work) const {
-    double best = 1e300;
+/// Works that take turns, so that whatever slows the machine down meets all of them.
+class Rounds {
+ public:
+  explicit Rounds(std::size_t threads) : threads_(static_cast<double>(threads)) {}
+
+  /// `bytes`: that the work reads and writes.
+  void add(std::string name, double bytes, std::function<void()> work) {
+    turns_.push_back({std::move(name), bytes, std::move(work), {}});
+  }
+  void run() {
+    for (const Turn& turn : turns_) turn.work();  // warms everything
     double spent = 0;
-    for (int i = 0; i < least_repeats || spent < measured_s; ++i) {
-      const double start = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
-      work();
-      const double took = (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - start) / threads_;
-      best = std::min(best, took);
-      spent += took;
+    while (turns_[0].seconds.size() < least_rounds || spent < measured_s) {
+      for (Turn& turn : turns_) {
+        const double start = processor_s();
+        turn.work();
+        turn.seconds.push_back((processor_s() - start) / threads_);
+        spent += turn.seconds.back();
+      }
     }
-    return best;
+  }
+  [[nodiscard]] double seconds(const std::string& name) const { return median(of(name).seconds); }
+  [[nodiscard]] double rate(const std::string& name) const {
+    return of(name).bytes / seconds(name);
+  }
+  /// Median over the rounds of the ratio of two rates.
+  [[nodiscard]] double share(const std::string& name, const std::string& other) const {
+    const Turn& a = of(name);
+    const Turn& b = of(other);
+    std::vector<double> ratios;
+    for (std::size_t i = 0; i < a.seconds.size(); ++i) {
+      ratios.push_back(a.bytes / a.seconds[i] / (b.bytes / b.seconds[i]));
+    }
+    return median(ratios);
   }
 
  private:
+  struct Turn {
+    std::string name;
+    double bytes = 0;
+    std::function<void()> work;
+    std::vector<double> seconds;
+  };
+  [[nodiscard]] const Turn& of(const std::string& name) const {
+    return *std::find_if(turns_.begin(), turns_.end(),
+                         [&](const Turn& turn) { return turn.name == name; });
+  }
+
   double threads_;
+  std::vector<Turn> turns_;
 };
 
 /// Splits [0, count) evenly over the threads.
@@ -68,33 +105,84 @@ void in_parts(std::size_t threads, std::size_t count, Work work) {
   });
 }
 
-struct Ceiling {
-  double copy = 0;   ///< bytes/s of memcpy, read and written
-  double triad = 0;  ///< bytes/s of a = b + s c (McCalpin's STREAM), as the compiler writes it
+/// What the machine gives to plain loops over plain memory: memcpy; a = b + s c (McCalpin's STREAM
+/// triad) and weighted sums of as many arrays as a merge reads, as the compiler writes them.
+class Ceilings {
+ public:
+  static constexpr std::size_t most = 5;
+
+  Ceilings(std::size_t threads, std::size_t elements) : threads_(threads), to_(elements, 0) {
+    for (std::size_t k = 0; k < most; ++k) from_.emplace_back(elements, static_cast<float>(k));
+  }
+  void add_to(Rounds& rounds) {
+    const double bytes = static_cast<double>(to_.size() * sizeof(float));
+    rounds.add("copy", 2 * bytes, [this] {
+      in_parts(threads_, to_.size(), [&](std::size_t begin, std::size_t count) {
+        std::memcpy(&to_[begin], &from_[0][begin], count * sizeof(float));
+      });
+    });
+    rounds.add("triad", 3 * bytes, [this] { loop(triad); });
+    rounds.add("loop_2", 3 * bytes, [this] { loop(sum_2); });
+    rounds.add("loop_4", 5 * bytes, [this] { loop(sum_4); });
+    rounds.add("loop_5", 6 * bytes, [this] { loop(sum_5); });
+  }
+
+ private:
+  using Loop = void(float* a, const float* const* b, std::size_t n);
+  static Loop triad;
+  static Loop sum_2;
+  static Loop sum_4;
+  static Loop sum_5;
+
+  void loop(Loop* body) {
+    in_parts(threads_, to_.size(), [&](std::size_t begin, std::size_t count) {
+      const float* from[most];
+      for (std::size_t k = 0; k < most; ++k) from[k] = &from_[k][begin];
+      body(&to_[begin], from, count);
+    });
+  }
+
+  std::size_t threads_;
+  AlignedVector<float> to_;
+  std::vector<AlignedVector<float>> from_;
 };
 
-__attribute__((optimize("O3"), target("avx2,fma"))) void triad(float* a, const float* b,
-                                                               const float* c, std::size_t n) {
+__attribute__((optimize("O3"), target("avx2,fma"))) void Ceilings::triad(float* a,
+                                                                         const float* const* from,
+                                                                         std::size_t n) {
+  const float* b = from[0];
+  const float* c = from[1];
   for (std::size_t i = 0; i < n; ++i) a[i] = b[i] + 3.0F * c[i];
 }
-
-Ceiling measure_ceiling(std::size_t threads, std::size_t elements) {
-  AlignedVector<float> a(elements, 0);
-  AlignedVector<float> b(elements, 1);
-  AlignedVector<float> c(elements, 2);
-  const double bytes = static_cast<double>(elements * sizeof(float));
-  Ceiling ceiling;
-  ceiling.copy = 2 * bytes / Stopwatch(threads).best([&] {
-    in_parts(threads, elements, [&](std::size_t begin, std::size_t count) {
-      std::memcpy(&a[begin], &b[begin], count * sizeof(float));
-    });
-  });
-  ceiling.triad = 3 * bytes / Stopwatch(threads).best([&] {
-    in_parts(threads, elements, [&](std::size_t begin, std::size_t count) {
-      triad(&a[begin], &b[begin], &c[begin], count);
-    });
-  });
-  return ceiling;
+__attribute__((optimize("O3"), target("avx2,fma"))) void Ceilings::sum_2(float* a,
+                                                                         const float* const* from,
+                                                                         std::size_t n) {
+  const float* b = from[0];
+  const float* c = from[1];
+  for (std::size_t i = 0; i < n; ++i) a[i] = 0.1F * b[i] + 0.2F * c[i];
+}
+__attribute__((optimize("O3"), target("avx2,fma"))) void Ceilings::sum_4(float* a,
+                                                                         const float* const* from,
+                                                                         std::size_t n) {
+  const float* b = from[0];
+  const float* c = from[1];
+  const float* d = from[2];
+  const float* e = from[3];
+  for (std::size_t i = 0; i < n; ++i) {
+    a[i] = 0.1F * b[i] + 0.2F * c[i] + 0.3F * d[i] + 0.4F * e[i];
+  }
+}
+__attribute__((optimize("O3"), target("avx2,fma"))) void Ceilings::sum_5(float* a,
+                                                                         const float* const* from,
+                                                                         std::size_t n) {
+  const float* b = from[0];
+  const float* c = from[1];
+  const float* d = from[2];
+  const float* e = from[3];
+  const float* f = from[4];
+  for (std::size_t i = 0; i < n; ++i) {
+    a[i] = 0.1F * b[i] + 0.2F * c[i] + 0.3F * d[i] + 0.4F * e[i] + 0.5F * f[i];
+  }
 }
 
 void make_model(const std::string& folder, DType dtype, std::uint64_t elements,
@@ -175,64 +263,90 @@ std::vector<MergeCandidate> candidates(std::size_t count, std::size_t sources, d
   return out;
 }
 
-/// Seconds of one merge of `count` candidates into memory, after one that warms everything.
-double merge_seconds(Setup& setup, std::size_t threads, const std::vector<MergeCandidate>& batch,
-                     MemoryOutput& output) {
-  const auto run = [&] {
-    const auto merged = setup.engine->merge(batch, output);
-    if (!merged) {
-      std::fprintf(stderr, "%s\n", merged.error().text().c_str());
-      std::exit(1);
-    }
-  };
-  run();
-  return Stopwatch(threads).best(run);
+void merge(Setup& setup, const std::vector<MergeCandidate>& batch, MemoryOutput& output) {
+  const auto merged = setup.engine->merge(batch, output);
+  if (merged) return;
+  std::fprintf(stderr, "%s\n", merged.error().text().c_str());
+  std::exit(1);
 }
 
-double single_rate(const std::string& folder, MergeMethod method, DType dtype, std::size_t sources,
-                   std::uint64_t elements, std::size_t threads) {
-  Setup setup = set_up(folder, MergeRule::of(method), dtype, sources, elements, threads);
-  MemoryOutput output(setup.sources->layouts(), 1);
-  const double seconds = merge_seconds(setup, threads, candidates(1, sources, 0.5), output);
-  const auto bytes = setup.sources->input_bytes() + setup.sources->output_bytes();
-  return static_cast<double>(bytes) / seconds;
+/// One candidate merged into memory.
+struct Single {
+  const char* name;
+  MergeMethod method;
+  DType dtype;
+  std::size_t sources;
+  const char* loop = nullptr;  ///< the plain loop over as many arrays
+};
+constexpr Single singles[] = {
+    {"linear_f32_2", MergeMethod::linear, DType::f32, 2, "loop_2"},
+    {"linear_f32_4", MergeMethod::linear, DType::f32, 4, "loop_4"},
+    {"task_f32_4", MergeMethod::task_arithmetic, DType::f32, 4, "loop_5"},
+    {"linear_bf16_4", MergeMethod::linear, DType::bf16, 4},
+    {"ties_bf16_4", MergeMethod::ties, DType::bf16, 4},
+    {"dare_bf16_4", MergeMethod::dare_linear, DType::bf16, 4},
+};
+
+void measure_singles(const std::string& folder, std::size_t threads, std::uint64_t elements) {
+  Ceilings ceilings(threads, elements);
+  Rounds rounds(threads);
+  ceilings.add_to(rounds);
+  std::vector<Setup> setups;
+  std::vector<MemoryOutput> outputs;
+  setups.reserve(std::size(singles));
+  outputs.reserve(std::size(singles));
+  for (const Single& single : singles) {
+    Setup& setup = setups.emplace_back(set_up(folder, MergeRule::of(single.method), single.dtype,
+                                              single.sources, elements, threads));
+    MemoryOutput& output = outputs.emplace_back(setup.sources->layouts(), 1);
+    const auto bytes = setup.sources->input_bytes() + setup.sources->output_bytes();
+    rounds.add(single.name, static_cast<double>(bytes),
+               [&setup, &output, batch = candidates(1, single.sources, 0.5)] {
+                 merge(setup, batch, output);
+               });
+  }
+  rounds.run();
+  for (const char* name : {"copy", "triad", "loop_2", "loop_4", "loop_5"}) {
+    std::printf(",\"%s\":%.4g", name, rounds.rate(name));
+  }
+  for (const Single& single : singles) {
+    std::printf(",\"%s\":{\"rate\":%.4g,\"of_copy\":%.4g,\"of_triad\":%.4g", single.name,
+                rounds.rate(single.name), rounds.share(single.name, "copy"),
+                rounds.share(single.name, "triad"));
+    if (single.loop != nullptr) {
+      std::printf(",\"of_loop\":%.4g", rounds.share(single.name, single.loop));
+    }
+    std::printf("}");
+  }
+}
+
+/// A population of 16 from 50 checkpoints: in one pass, and one candidate at a time.
+void measure_batch(const std::string& folder, std::size_t threads, std::uint64_t elements) {
+  constexpr std::size_t sources = 50;
+  constexpr std::size_t population = 16;
+  constexpr std::size_t alone = 4;
+  Setup together =
+      set_up(folder, MergeRule::of(MergeMethod::linear), DType::f32, sources, elements, threads);
+  Setup single =
+      set_up(folder, MergeRule::of(MergeMethod::linear), DType::f32, sources, elements, threads);
+  MemoryOutput output(together.sources->layouts(), population);
+  MemoryOutput one(single.sources->layouts(), 1);
+  const auto batch = candidates(population, sources, 1);
+  Rounds rounds(threads);
+  rounds.add("batch", 1, [&] { merge(together, batch, output); });
+  rounds.add("loop", 1, [&] {
+    for (std::size_t p = 0; p < alone; ++p) merge(single, {batch[p]}, one);
+  });
+  rounds.run();
+  const double times = rounds.share("batch", "loop") * population / alone;
+  std::printf(",\"batch_s\":%.4g,\"batch_times\":%.4g", rounds.seconds("batch"), times);
 }
 
 int run(const std::string& folder, std::size_t threads, std::uint64_t elements) {
-  const Ceiling ceiling = measure_ceiling(threads, elements);
-  std::printf("{\"engine\":\"cpu %s\",\"threads\":%zu,\"copy\":%.4g,\"triad\":%.4g",
-              merge_kernels().name, threads, ceiling.copy, ceiling.triad);
-  const auto report = [&](const char* name, double rate) {
-    std::printf(",\"%s\":%.4g", name, rate);
-    std::fflush(stdout);
-  };
-  report("linear_f32_2",
-         single_rate(folder, MergeMethod::linear, DType::f32, 2, elements, threads));
-  report("linear_f32_4",
-         single_rate(folder, MergeMethod::linear, DType::f32, 4, elements, threads));
-  report("task_f32_4",
-         single_rate(folder, MergeMethod::task_arithmetic, DType::f32, 4, elements, threads));
-  report("linear_bf16_4",
-         single_rate(folder, MergeMethod::linear, DType::bf16, 4, elements, threads));
-  report("ties_bf16_4", single_rate(folder, MergeMethod::ties, DType::bf16, 4, elements, threads));
-  report("dare_bf16_4",
-         single_rate(folder, MergeMethod::dare_linear, DType::bf16, 4, elements, threads));
-
-  // A population of 16 from 50 checkpoints: in one pass, and one candidate at a time.
-  constexpr std::size_t sources = 50;
-  constexpr std::size_t population = 16;
-  Setup setup = set_up(folder, MergeRule::of(MergeMethod::linear), DType::f32, sources,
-                       elements / 16, threads);
-  MemoryOutput output(setup.sources->layouts(), population);
-  const auto batch = candidates(population, sources, 1);
-  const double together = merge_seconds(setup, threads, batch, output);
-  MemoryOutput one(setup.sources->layouts(), 1);
-  double alone = 0;
-  for (std::size_t p = 0; p < population; p += 4) {
-    alone += 4 * merge_seconds(setup, threads, {batch[p]}, one);
-  }
-  std::printf(",\"batch_s\":%.4g,\"loop_s\":%.4g,\"elements\":%llu}\n", together, alone,
-              static_cast<unsigned long long>(elements));
+  std::printf("{\"engine\":\"cpu %s\",\"threads\":%zu", merge_kernels().name, threads);
+  measure_singles(folder, threads, elements);
+  measure_batch(folder, threads, elements / 16);
+  std::printf(",\"elements\":%llu}\n", static_cast<unsigned long long>(elements));
   return 0;
 }
 

@@ -33,7 +33,7 @@ class FrontDoc(unittest.TestCase):
             self.assertIn('"source":"predicted"', done.stdout)
             self.assertIn('f1 predicted', done.stdout)
             rows = (daemon.directory / 'predicted.csv').read_text().splitlines()
-            self.assertTrue(rows[0].startswith('source,x,y,z,f1,f1_sd,f2,f2_sd,nearest_trial'))
+            self.assertTrue(rows[0].startswith('source,x,y,z,f1,f1_sd,f1_sd_mean,f2,f2_sd,f2_sd_mean,nearest_trial'))
             self.assertTrue(rows[1].startswith('predicted,') and rows[1].endswith(',1'))
 
     def test_examples(self):

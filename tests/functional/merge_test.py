@@ -3,11 +3,13 @@
 exports, what a kill leaves behind, docs/merging.md.  numpy and torch are tested where they are."""
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,12 +35,27 @@ def cli(*words, code=0, cwd=None, **environment):
     return done.stdout if code == 0 else done.stderr
 
 
+def halves(data):
+    """float16 numbers."""
+    return struct.unpack(f'<{len(data) // 2}e', data)
+
+
 class Folder(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='paretod-merge-test-'))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         safetensors.models(self.folder)
         (self.folder / 'recipe.json').write_text(json.dumps(RECIPE))
+
+    def large_models(self):
+        """Three that a file of a megabyte cannot hold; their shapes."""
+        shapes = {'model.embed.weight': (1000, 200), 'model.layers.0.weight': (600, 200),
+                  'model.layers.1.weight': (700, 200), 'lm_head.bias': (77,)}
+        for number, name in enumerate(('base', 'math', 'code')):
+            safetensors.write(self.folder / name / 'model.safetensors', {
+                tensor: (shape, [(i * 7 + number * 13) % 113 / 64 for i in range(math.prod(shape))])
+                for tensor, shape in shapes.items()})
+        return shapes
 
     def expected(self, weights, lam=1):
         base, math, code = (safetensors.floats(self.folder / name / 'model.safetensors')
@@ -78,6 +95,39 @@ class CommandLine(Folder):
         cli('merge', '--recipe', self.recipe(dtype='bfloat16'), '-o', out)
         self.assertEqual({entry[0] for entry in safetensors.read(out / 'model.safetensors').values()}, {'BF16'})
         self.assertEqual(json.loads((out / 'config.json').read_text())['torch_dtype'], 'bfloat16')
+
+    def test_small_shards_have_an_index_and_merge_again(self):
+        shapes = self.large_models()
+        sources = [{**RECIPE['sources'][0], 'weight': 0.5}, {**RECIPE['sources'][1], 'weight': -0.25}]
+        whole, shards, again = (self.folder / name for name in ('whole', 'shards', 'again'))
+        cli('merge', '--recipe', self.recipe(sources=sources), '-o', whole)
+        said = cli('merge', '--recipe', self.recipe(sources=sources), '-o', shards, '--shard-size', '1')
+        self.assertIn('in 4 files', said)  # the index too
+        self.assertFalse((shards / 'model.safetensors').exists())
+        index = json.loads((shards / 'model.safetensors.index.json').read_text())
+        self.assertEqual(index['metadata']['total_size'], 4 * sum(map(math.prod, shapes.values())))
+        self.assertEqual(sorted(index['weight_map']), sorted(shapes))
+        self.assertEqual(sorted(set(index['weight_map'].values())),
+                         [f'model-0000{n}-of-00003.safetensors' for n in (1, 2, 3)])
+        expected = safetensors.read(whole / 'model.safetensors')
+        found = {}
+        for file in set(index['weight_map'].values()):
+            tensors = safetensors.read(shards / file)
+            self.assertLessEqual(sum(len(tensor[2]) for tensor in tensors.values()), 1_000_000)
+            self.assertEqual({index['weight_map'][name] for name in tensors}, {file})
+            found.update(tensors)
+        self.assertEqual(found, expected)
+        # A folder of shards is a model like any other, a shard that is missing is named.
+        recipe = {'method': 'linear', 'sources': [{'name': 'a', 'path': 'shards'}, {'name': 'b', 'path': 'whole'}]}
+        (self.folder / 'recipe.json').write_text(json.dumps(recipe))
+        cli('merge', '--recipe', self.folder / 'recipe.json', '-o', again, '--shard-size', '1')
+        for file in set(index['weight_map'].values()):
+            self.assertEqual(safetensors.read(again / file), safetensors.read(shards / file))
+        refused = cli('merge', '--recipe', self.folder / 'recipe.json', '-o', shards, code=1)
+        self.assertIn('holds a model already (model.safetensors.index.json)', refused)
+        (shards / 'model-00002-of-00003.safetensors').unlink()
+        missing = cli('merge', '--recipe', self.folder / 'recipe.json', '-o', self.folder / 'no', code=1)
+        self.assertIn('model-00002-of-00003.safetensors', missing)
 
     def test_errors_name_what_is_wrong(self):
         out = self.folder / 'out'
@@ -131,8 +181,64 @@ class Evaluator(Folder):
             self.assertIn('no trial', cli('export', job.id, '--trial', '99', '--url', daemon.url, code=1))
             other = client.submit({'name': 'z', 'optimizer': 'random', 'evaluator': 'zdt1', 'budget': {'trials': 1}})
             other.wait(progress=False)
-            self.assertIn('merges no models', cli('export', other.id, '--trial', '1', '--url', daemon.url, code=1))
+            self.assertIn('merges no models; trials of the evaluator types "merge" and "diffusion"', cli('export', other.id, '--trial', '1', '--url', daemon.url, code=1))
             wait_for(lambda: not self.folders(), 'the weights to go')
+
+    def test_a_trial_exports_in_shards(self):
+        self.large_models()
+        with self.daemon(['python3', str(PROGRAM)]) as daemon:
+            daemon.start()
+            job = paretod.Client(daemon.url).submit({'name': 'm', 'optimizer': 'random', 'evaluator': 'merges',
+                                                     'seed': 1, 'budget': {'trials': 2}})
+            self.assertEqual(job.wait(progress=False)['status'], 'succeeded')
+            whole, shards = self.folder / 'whole', self.folder / 'shards'
+            for out, size in ((whole, '5000'), (shards, '1')):
+                cli('export', job.id, '--trial', '2', '-o', out, '--shard-size', size, '--url', daemon.url)
+        index = json.loads((shards / 'model.safetensors.index.json').read_text())['weight_map']
+        self.assertEqual(len(set(index.values())), 3)
+        expected = safetensors.read(whole / 'model.safetensors')
+        self.assertEqual({name: safetensors.read(shards / file)[name] for name, file in index.items()}, expected)
+
+    def test_a_combination_of_checkpoints_exports_and_scores_the_same(self):
+        digits = ROOT / 'config/examples/data/digits'
+        model = json.loads((digits / 'model.json').read_text())
+        for entry in model['checkpoints'] + model['ema']:
+            entry['file'] = str(digits / entry['file'])
+        for field in ('features', 'reference'):
+            model[field] = str(digits / model[field])
+        model['checkpoints'] = model['checkpoints'][::8]
+        out = self.folder / 'exported'
+        (self.folder / 'model.json').write_text(json.dumps(model))
+        # The exported model beside another checkpoint, alone with a coefficient of one.
+        exported = {**model, 'ema': [], 'checkpoints': [
+            {'file': str(out / 'model.safetensors'), 'iteration': 1}, model['checkpoints'][0] | {'iteration': 2}]}
+        for entry in exported['checkpoints'][1:]:
+            widened = {name: (shape, halves(data)) for name, (_, shape, data) in safetensors.read(entry['file']).items()}
+            entry['file'] = str(self.folder / 'other.safetensors')
+            safetensors.write(entry['file'], widened)
+        block = {'type': 'diffusion', 'samples': 200, 'steps': 3}
+        job = {'name': 'd', 'optimizer': 'random', 'evaluator': 'searched', 'seed': 3, 'budget': {'trials': 4}}
+        with Daemon({'evaluators': {'searched': {**block, 'model': str(self.folder / 'model.json')}}}) as daemon:
+            daemon.start()
+            client = paretod.Client(daemon.url)
+            found = client.submit(job)
+            self.assertEqual(found.wait(progress=False)['status'], 'succeeded')
+            trial = next(t for t in found.trials() if t['number'] == 2)
+            cli('export', found.id, '--trial', '2', '-o', out, '--shard-size', '5000', '--url', daemon.url)
+            recipe = json.loads((out / 'recipe.json').read_text())
+            self.assertEqual([source['weight'] for source in recipe['sources']], trial['candidate']['alpha'])
+            self.assertIn('ema-0_98', [source['name'] for source in recipe['sources']])
+            self.assertIn('merge_method: linear', (out / 'mergekit.yml').read_text())
+            (self.folder / 'exported.json').write_text(json.dumps(exported))
+            daemon.config.write_text(json.dumps({'evaluators': {
+                'exported': {**block, 'model': str(self.folder / 'exported.json')}}}))
+            self.assertEqual(daemon.stop(), 0)
+            daemon.start()
+            alone = paretod.Client(daemon.url).submit({
+                **job, 'evaluator': 'exported', 'budget': {'trials': 1}, 'initial': [{'alpha': [1, 0]}]})
+            self.assertEqual(alone.wait(progress=False)['status'], 'succeeded')
+            scores = [one['outcome']['objectives']['fd']['value'] for one in (trial, next(iter(alone.trials())))]
+            self.assertAlmostEqual(scores[1] / scores[0], 1, delta=1e-3)
 
     def test_after_a_kill_no_weights_stay(self):
         seen = self.folder / 'seen'

@@ -121,6 +121,19 @@ std::vector<Case> cases() {
     return made;
   };
   const std::string nested = "nested", bayesian = "bayesian", paper = "paper";
+  const auto map_tree = [&] {
+    std::vector<Parameter> shares;
+    for (const char* name : {"a", "b", "c"}) {
+      shares.push_back(parameter(name, ParameterType::real, 0, 1));
+    }
+    Case made{"map_nested_tree",
+              optimizer_named("map"),
+              {{"mode", nested}},
+              problem(std::move(shares), 3, 40),
+              outcome(3)};
+    for (Objective& objective : made.problem.objectives) objective.goal = Goal::minimize;
+    return made;
+  };
   const ParamValues twelve{{"population", std::int64_t{12}}};
   const ParamValues colony{{"population", std::int64_t{12}}, {"ker", std::int64_t{8}}};
   const ParamValues endless{{"population", std::int64_t{12}}, {"ftol", 0.0}, {"xtol", 0.0}};
@@ -186,6 +199,7 @@ std::vector<Case> cases() {
        outcome(1)},
       map("map", {}),
       map("map_nested", {{"mode", nested}}),
+      map_tree(),
       map("map_bayesian", {{"mode", bayesian}}),
       map("map_paper", {{"preset", paper}}),
       map("map_nested_paper", {{"mode", nested}, {"preset", paper}}),

@@ -45,7 +45,7 @@ class LineSurrogate final : public Surrogate {
 
   [[nodiscard]] const SurrogateSummary& summary() const override { return summary_; }
   [[nodiscard]] PredictedPoint predict(const Point& point) const override {
-    PredictedPoint predicted{point, {point[0], point[0]}, {0.125, 0.125}};
+    PredictedPoint predicted{point, {point[0], point[0]}, {0.125, 0.125}, {0.0625, 0.0625}};
     predicted.nearest_distance = 2;
     for (const Trial& trial : measured_) {
       const double distance = std::abs(trial.candidate.point[0] - point[0]);

@@ -16,6 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "evaluators/merge/merge_engine.hpp"
+#include "evaluators/merge/merge_outputs.hpp"
+#include "evaluators/merge/merge_recipe.hpp"
 #include "optimizers/core/rng.hpp"
 #include "tests/support/tiny_diffusion.hpp"
 
@@ -143,6 +146,40 @@ TEST_F(DiffusionEvaluatorTest, ScoresCandidates) {
   for (std::size_t i = 1; i < 4; ++i) {
     EXPECT_NE(outcomes[0].objectives[0].value, outcomes[i].objectives[0].value);
   }
+}
+
+TEST_F(DiffusionEvaluatorTest, ItsRecipeIsOfTheCheckpointsAndMergesToWhatWasScored) {
+  const auto evaluator = create();
+  ASSERT_TRUE(evaluator) << evaluator.error().text();
+  const Candidate candidate{{0.5, -0.2, 0.4}};
+  const auto text = (*evaluator)->recipe(*context_for(**evaluator), candidate);
+  ASSERT_TRUE(text) << text.error().text();
+  const auto recipe = parse_recipe(*text, "/");
+  ASSERT_TRUE(recipe) << recipe.error().text();
+  ASSERT_EQ(recipe->paths.sources.size(), 4U);
+  EXPECT_EQ(recipe->paths.sources[0].path, (directory_ / "step-1.safetensors").string());
+  EXPECT_EQ(recipe->paths.sources[3].name, "ema-0_9");
+  EXPECT_FALSE(recipe->rule.normalize);
+
+  // Merged to a checkpoint like the others, it scores the same.
+  const auto sources = MergeSources::open(recipe->paths, recipe->rule, recipe->dtype);
+  ASSERT_TRUE(sources) << sources.error().text();
+  auto engine = cpu_merge_engine(std::make_shared<const MergeSources>(*sources), recipe->rule);
+  MemoryOutput output(sources->layouts(), 1);
+  ASSERT_TRUE((*engine)->merge({&recipe->numbers, 1}, output));
+  StoredTensors merged;
+  for (const TensorView& tensor : output.tensors(0)) {
+    merged[std::string(tensor.name)] = {
+        "F32",
+        tensor.shape,
+        {reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()}};
+  }
+  write_checkpoint("step-3", merged);  // alone at a point of zeros
+  const auto again = create();
+  ASSERT_TRUE(again) << again.error().text();
+  const double searched = evaluate(**evaluator, {candidate})[0].objectives[0].value;
+  const double exported = evaluate(**again, {{.point = {0, 0, 0}}})[0].objectives[0].value;
+  EXPECT_NEAR(exported, searched, 1e-3 * searched);
 }
 
 TEST_F(DiffusionEvaluatorTest, NoiseSeedIsTheConfigurations) {

@@ -10,6 +10,7 @@
 
 #include "adapters/safetensors/narrow.hpp"
 #include "adapters/safetensors/widen.hpp"
+#include "evaluators/diffusion/aligned.hpp"
 #include "evaluators/merge/largest_elements.hpp"
 #include "optimizers/core/rng.hpp"
 #include "tests/support/scratch_directory.hpp"
@@ -121,6 +122,59 @@ TEST_P(MergeKernelsTest, CombinesAsItAccumulates) {
           }
         }
         expect_same_bits(sum.data(), expected.data(), count, "accumulated");
+      }
+    }
+  }
+}
+
+TEST_P(MergeKernelsTest, MergesInOneStepAsInThree) {
+  constexpr StoredFloat dtypes[] = {StoredFloat::f32, StoredFloat::f16, StoredFloat::bf16,
+                                    StoredFloat::f64};
+  const auto stored_as = [&](StoredFloat dtype, const std::vector<float>& values) {
+    const std::size_t size = dtype == StoredFloat::f64 ? 8 : dtype == StoredFloat::f32 ? 4 : 2;
+    std::vector<std::byte> bytes(values.size() * size);  // exactly, for sanitizers
+    if (dtype == StoredFloat::f64) {
+      const std::vector<double> wide(values.begin(), values.end());
+      std::memcpy(bytes.data(), wide.data(), bytes.size());
+    } else {
+      kernels().narrow(dtype, row(values).data(), values.size(), bytes.data(), false);
+    }
+    return bytes;
+  };
+  for (const StoredFloat dtype : dtypes) {
+    for (const std::size_t count : {1, 31, 64, 100, 513}) {
+      for (const std::size_t sources : {1, 2, 5}) {
+        std::vector<std::vector<std::byte>> models;
+        std::vector<const std::byte*> from;
+        for (std::size_t k = 0; k < sources; ++k) {
+          from.push_back(models.emplace_back(stored_as(dtype, normals(count, k))).data());
+        }
+        const std::vector<float> weights = normals(sources, 7);
+        const std::vector<std::byte> base = stored_as(dtype, normals(count, 8));
+        for (const bool based : {false, true}) {
+          std::vector<float> wide(merge_padded(count));
+          kernels().widen(dtype, base.data(), count, wide.data());
+          std::vector<float> sum(merge_padded(count));
+          for (std::size_t k = 0; k < sources; ++k) {
+            kernels().accumulate(dtype, from[k], based ? wide.data() : nullptr, weights[k], count,
+                                 sum.data());
+          }
+          if (based) kernels().finish(wide.data(), 0.7F, count, sum.data());
+          const PlainMerge merge{dtype, from, weights.data(), based ? base.data() : nullptr, 0.7F};
+          for (const StoredFloat to : {StoredFloat::f32, StoredFloat::f16, StoredFloat::bf16}) {
+            const std::size_t bytes = count * (to == StoredFloat::f32 ? 4 : 2);
+            std::vector<std::byte> expected(bytes);
+            kernels().narrow(to, sum.data(), count, expected.data(), false);
+            // Aligned for stores past the caches, and not; nothing behind the end.
+            for (const std::size_t shift : {0, 2}) {
+              AlignedVector<std::byte> merged(shift + bytes + 1, std::byte{0x5A});
+              kernels().merge(merge, count, to, merged.data() + shift, true);
+              ASSERT_EQ(merged.back(), std::byte{0x5A});
+              ASSERT_EQ(std::memcmp(merged.data() + shift, expected.data(), bytes), 0)
+                  << count << " elements, " << sources << " sources, base " << based;
+            }
+          }
+        }
       }
     }
   }

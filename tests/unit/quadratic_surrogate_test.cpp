@@ -213,6 +213,46 @@ TEST(QuadraticSurrogate, IntervalsCoverNewMeasurements) {
   EXPECT_LE(width / static_cast<double>(all), 0.15) << "not by being too wide";
 }
 
+TEST(QuadraticSurrogate, AMeasurementIsNoSurerThanMeasurementsSayOfThemselves) {
+  // Accuracies on one set of 400 examples: smooth in x, each with the error of 400 examples.
+  const auto truth = [](const auto& x) { return sigmoid(bowl(x)); };
+  auto shared = observe(3, 25, 3, truth, 0);
+  for (Observation& o : shared) o.standard_error = std::sqrt(o.value * (1 - o.value) / 400);
+  for (const auto& link : {std::optional(Link::logit), std::optional(Link::identity)}) {
+    SurrogateOptions options;
+    options.link = link;
+    const auto model = QuadraticSurrogate::fit(shared, options);
+    const std::vector<double> x{0.1, -0.2, 0.3};
+    const Prediction p = model.predict(x);
+    const double binomial = std::sqrt(p.mean * (1 - p.mean) / 400);
+    EXPECT_LE(p.mean_sd, p.sd);
+    EXPECT_GE(p.measured_sd, binomial * (1 - 1e-6));
+    EXPECT_LE(p.measured_sd, std::sqrt(binomial * binomial + p.sd * p.sd) * (1 + 1e-6));
+    if (link == Link::logit) {
+      EXPECT_LT(p.sd, binomial / 2) << "the model itself is sure";
+    }
+  }
+  // A constant error stays one, and with none reported, or a smaller one, nothing is added.
+  for (const double error : {0.3, 1e-6, -1.0}) {
+    auto plain = observe(3, 25, 4, bowl, 0.05);
+    for (Observation& o : plain) o.standard_error = error;
+    const Prediction p = QuadraticSurrogate::fit(plain, {}).predict(std::vector<double>{0, 0, 0});
+    EXPECT_LT(p.mean_sd, p.sd);
+    if (error > 0.1) {
+      EXPECT_NEAR(p.measured_sd, std::hypot(p.mean_sd, error), 1e-9);
+    } else {
+      EXPECT_NEAR(p.measured_sd, p.sd, 1e-12);
+    }
+  }
+  // Examples that are only counted say as much.
+  SurrogateOptions counted;
+  counted.samples = 400;
+  for (Observation& o : shared) o.standard_error = -1;
+  const Prediction p =
+      QuadraticSurrogate::fit(shared, counted).predict(std::vector<double>{0, 0, 0});
+  EXPECT_GE(p.measured_sd, std::sqrt(p.mean * (1 - p.mean) / 400) * (1 - 1e-6));
+}
+
 TEST(QuadraticSurrogate, DrawsScatterAsThePosteriorSays) {
   const auto model = QuadraticSurrogate::fit(observe(2, 12, 11, bowl, 0.1), {});
   const std::vector<double> x{0.5, 0.5};

@@ -144,7 +144,7 @@ TEST(SurrogateApi, PredictsAFrontThatSaysSo) {
   const json& point = front["points"][3];
   EXPECT_EQ(point["predicted"], true);
   EXPECT_EQ(point["candidate"]["x"], 0.3);
-  EXPECT_EQ(point["objectives"]["gain"], (json{{"mean", 0.3}, {"sd", 0.125}}));
+  EXPECT_EQ(point["objectives"]["gain"], (json{{"mean", 0.3}, {"sd", 0.125}, {"sd_mean", 0.0625}}));
   EXPECT_EQ(point["extrapolated"], false);
   const auto trial = point["nearest"]["trial"].get<TrialNumber>();
   const double measured = world.job(path)->with_state(
@@ -191,9 +191,11 @@ TEST(SurrogateApi, WritesThePredictedFrontAsCsv) {
   const HttpResponse reply =
       world.get(path + "/front?source=predicted&format=csv&preference=cost:0.5,gain:0.5&limit=2");
   EXPECT_THAT(reply.content_type, HasSubstr("text/csv"));
-  EXPECT_THAT(reply.body, testing::StartsWith("source,x,cost,cost_sd,gain,gain_sd,nearest_trial,"
-                                              "nearest_distance,feasibility,extrapolated,chosen\r\n"
-                                              "predicted,0.5,0.5,0.125,0.5,0.125,"));
+  EXPECT_THAT(reply.body,
+              testing::StartsWith(
+                  "source,x,cost,cost_sd,cost_sd_mean,gain,gain_sd,"
+                  "gain_sd_mean,nearest_trial,nearest_distance,feasibility,extrapolated,chosen\r\n"
+                  "predicted,0.5,0.5,0.125,0.0625,0.5,0.125,0.0625,"));
   EXPECT_EQ(std::count(reply.body.begin(), reply.body.end(), '\n'), 4);
 }
 
@@ -250,7 +252,8 @@ TEST(Verify, MeasuresWhatIsMostWorthIt) {
   EXPECT_EQ(trials[0]["trial"], 6);
   EXPECT_EQ(trials[0]["candidate"]["x"], 0.25);
   EXPECT_EQ(trials[1]["candidate"]["x"], 0.75);
-  EXPECT_EQ(trials[1]["predicted"]["gain"], (json{{"mean", 0.75}, {"sd", 0.125}}));
+  EXPECT_EQ(trials[1]["predicted"]["gain"],
+            (json{{"mean", 0.75}, {"sd", 0.125}, {"sd_mean", 0.0625}}));
   wait_until_told(*world.job(path), 7);
   const json trial = world.get_json(path + "/trials/7");
   EXPECT_EQ(trial["status"], "ok");

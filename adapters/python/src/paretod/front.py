@@ -24,10 +24,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one objective: its expected value, and the standard deviation of a measurement there."""
+    """Of one objective: its expected value, the standard deviation of a measurement there, and what
+    of it is uncertainty of the mean, which more measurements take away."""
 
     mean: float
     sd: float
+    sd_mean: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _point(document: Mapping[str, Any]) -> Point:
 
 def _predicted_point(document: Mapping[str, Any]) -> PredictedPoint:
     nearest = document["nearest"] or {}
-    objectives = {name: Prediction(value["mean"], value["sd"])
+    objectives = {name: Prediction(value["mean"], value["sd"], value["sd_mean"])
                   for name, value in document["objectives"].items()}
     return PredictedPoint(document["candidate"], objectives, nearest.get("trial"),
                           nearest.get("distance"), document["extrapolated"])
