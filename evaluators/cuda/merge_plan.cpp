@@ -46,7 +46,7 @@ std::uint64_t kept_elements(double density, std::uint64_t elements, bool to_near
 
 /// Behind the last tensor of a launch.
 CombineTensor end_of(std::uint64_t tiles) {
-  CombineTensor end;
+  CombineTensor end = {};
   end.first_tile = tiles;
   return end;
 }
