@@ -192,6 +192,7 @@ class CudaMergeEngine final : public MergeEngine {
 
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] std::size_t candidates_per_pass() const override { return candidates_; }
+  [[nodiscard]] std::size_t usual_batch() const override { return candidates_; }
 
   Result<void> merge(std::span<const MergeCandidate> candidates, MergeOutput& output,
                      const MergeProgress& progress) override {

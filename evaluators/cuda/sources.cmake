@@ -15,4 +15,5 @@ set(PARETOD_CUDA_SOURCES
 set(PARETOD_CUDA_EVALUATOR_SOURCES
   cuda_diffusion_evaluator.cpp
   cuda_merge_engine.cpp
+  cuda_merge_evaluator.cpp
   diffusion_scorer.cpp)

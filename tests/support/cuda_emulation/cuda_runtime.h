@@ -9,6 +9,10 @@
 // that not all threads reach aborts.  Memory starts out as NaN.  Streams run in order, at once,
 // unless they are being captured into a graph.
 //
+// An empty CUDA_VISIBLE_DEVICES leaves no device, as it does with CUDA.  With the name of a file in
+// CUDA_EMULATION_FAULT the device faults, for the rest of the process, where it is waited for while
+// the file exists; it is removed then.
+//
 // What it cannot show: races within a warp's instruction, the memory model, speed.  One launch at a
 // time; callers on several threads wait for each other.
 
@@ -102,7 +106,13 @@ T __ldcs(const T* from) {
   return *from;
 }
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNoDevice = 100,
+  cudaErrorLaunchFailure = 719
+};
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice,
   cudaMemcpyDeviceToHost,
