@@ -25,6 +25,7 @@ add_library(paretod_evaluators STATIC
   ${evaluators}/diffusion/schedule.cpp
   ${evaluators}/diffusion/solver.cpp
   ${evaluators}/diffusion/tiles.cpp
+  ${evaluators}/merge/merge_factors.cpp
   ${evaluators}/merge/merge_method.cpp)
 target_link_libraries(paretod_evaluators PUBLIC paretod_core Threads::Threads)
 
@@ -59,7 +60,7 @@ if(PARETOD_CUDA_EVALUATOR)
     target_sources(paretod_evaluators PRIVATE ${evaluators}/diffusion/${file}.cpp)
   endforeach()
   file(GLOB merge ${evaluators}/merge/*.cpp)
-  list(REMOVE_ITEM merge ${evaluators}/merge/merge_method.cpp)
+  list(REMOVE_ITEM merge ${evaluators}/merge/merge_factors.cpp ${evaluators}/merge/merge_method.cpp)
   file(GLOB process ${evaluators}/process/*.cpp)
   target_sources(paretod_evaluators PRIVATE
     ${evaluators}/declared.cpp ${evaluators}/in_process.cpp ${merge} ${process})

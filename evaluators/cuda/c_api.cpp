@@ -6,6 +6,7 @@
 
 #include "evaluators/cuda/merge_plan.hpp"
 #include "evaluators/cuda/paretod_cuda.h"
+#include "evaluators/merge/merge_factors.hpp"
 
 struct paretod_cuda_plan {
   int device = 0;

@@ -9,6 +9,7 @@
 
 #include "adapters/safetensors/widen.hpp"
 #include "evaluators/cuda/merge_plan.hpp"
+#include "evaluators/merge/merge_factors.hpp"
 
 namespace paretod::cuda {
 namespace {
@@ -32,12 +33,12 @@ Stored stored_as(DType dtype) {
   return dtype == DType::f16 ? Stored::f16 : dtype == DType::bf16 ? Stored::bf16 : Stored::f32;
 }
 
-/// How a tensor's sources are kept: as they are where they are alike.
-Stored source_type(const MergedTensor& tensor) {
-  const DType first = tensor.sources.front()->dtype;
-  const bool alike =
-      std::all_of(tensor.sources.begin(), tensor.sources.end(),
-                  [first](const TensorView* source) { return source->dtype == first; });
+/// How a tensor's sources, or importances, are kept: as they are where they are alike.
+Stored common_type(const std::vector<const TensorView*>& views) {
+  if (views.empty()) return Stored::f32;
+  const DType first = views.front()->dtype;
+  const bool alike = std::all_of(views.begin(), views.end(),
+                                 [first](const TensorView* view) { return view->dtype == first; });
   return alike ? stored_as(first) : Stored::f32;
 }
 
@@ -83,13 +84,18 @@ struct Window {
 std::uint64_t piece_bytes(const MergedTensor& tensor, std::uint64_t count, std::size_t candidates) {
   const std::uint64_t base =
       tensor.base == nullptr ? 0 : padded(count * size_of(stored_as(tensor.base->dtype)));
-  return base + tensor.sources.size() * padded(count * size_of(source_type(tensor))) +
+  const auto rows = [&](const std::vector<const TensorView*>& views) {
+    return views.size() * padded(count * size_of(common_type(views)));
+  };
+  return base + rows(tensor.sources) + rows(tensor.importance) +
          candidates * padded(count * size_of(stored_as(tensor.layout.dtype)));
 }
 
 std::uint64_t bytes_read(const MergedTensor& tensor, std::uint64_t count) {
   std::uint64_t bytes = tensor.base == nullptr ? 0 : count * size_of(tensor.base->dtype);
-  for (const TensorView* source : tensor.sources) bytes += count * size_of(source->dtype);
+  for (const auto* views : {&tensor.sources, &tensor.importance}) {
+    for (const TensorView* view : *views) bytes += count * size_of(view->dtype);
+  }
   return bytes;
 }
 
@@ -259,7 +265,8 @@ class CudaMergeEngine final : public MergeEngine {
       planned.first_element = piece.begin;
       planned.group = tensor.group;
       planned.name_hash = tensor_name_hash(tensor.layout.name);
-      planned.source_type = source_type(tensor);
+      planned.source_type = common_type(tensor.sources);
+      planned.importance_type = common_type(tensor.importance);
       planned.output_type = stored_as(tensor.layout.dtype);
       const auto put = [&](const TensorView& view, Stored type) {
         std::byte* row = take(piece.count * size_of(type));
@@ -273,6 +280,9 @@ class CudaMergeEngine final : public MergeEngine {
       }
       for (const TensorView* source : tensor.sources) {
         planned.sources.push_back(put(*source, planned.source_type));
+      }
+      for (const TensorView* row : tensor.importance) {
+        planned.importances.push_back(put(*row, planned.importance_type));
       }
       for (std::size_t p = 0; p < candidates_; ++p) {
         planned.outputs.push_back(take(piece.count * size_of(planned.output_type)));
@@ -326,6 +336,11 @@ class CudaMergeEngine final : public MergeEngine {
     }
     slot.stream.synchronize();
     if (auto put = hand_on(pass); !put) return put;
+    if (const auto wrong = slot.plan->wrong_importances(slot.stream.get()); !wrong.empty()) {
+      const MergedTensor& tensor = sources_->tensors()[slot.window.pieces[wrong[0]].tensor];
+      return invalid("an importance of tensor \"" + tensor.layout.name +
+                     "\" is negative or not a number; fisher needs squares");
+    }
     pass.done += slot.window.bytes;
     if (pass.progress && !pass.progress(pass.done, pass.total)) {
       return Error{ErrorKind::conflict, "the merge was cancelled", {}};

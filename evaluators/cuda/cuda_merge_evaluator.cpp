@@ -82,8 +82,8 @@ Result<std::unique_ptr<Evaluator>> cuda_merge_evaluator(const CudaMergeConfig& c
           return std::unique_ptr<MergeEngine>(std::make_unique<EndingEngine>(std::move(*engine)));
         }
         const bool memory = engine.error().kind == ErrorKind::exhausted;
-        return invalid("the GPU cannot merge these models", {{memory ? "/device_memory_mb" : "/recipe",
-                                                             engine.error().text()}});
+        return invalid("the GPU cannot merge these models",
+                       {{memory ? "/device_memory_mb" : "/recipe", engine.error().text()}});
       });
 }
 

@@ -48,6 +48,17 @@ struct CombineBatch {
   bool subtract;             ///< the base, from each source
 };
 
+/// For combine_fisher: rows of importances follow the tensor's rows of sources.
+struct FisherBatch {
+  CombineBatch combine;
+  const Stored* importance_types;  ///< per tensor
+  std::uint32_t first_tensor;      ///< number of combine.tensors[0]
+  std::uint32_t* wrong;            ///< per tensor: set where an importance is negative or NaN
+};
+
+/// Candidates of one pass of a fisher merge.
+inline constexpr unsigned fisher_width = 4;
+
 /// Elements of magnitude bits above `bits`, and the first of those of equal bits: below `cut`.
 struct Threshold {
   std::uint64_t cut;
@@ -137,6 +148,14 @@ struct SelectBatch {
   const std::uint32_t* tie_slot;   ///< per question: its place in the group
   Threshold* thresholds;
   bool keep_ties;
+};
+
+/// Rows [tensor][2], in parts as in a selection.
+struct ProductBatch {
+  const SelectRow* rows;
+  const std::uint64_t* first_block;  ///< per row, both rows of a tensor counted
+  std::uint32_t tensors;
+  double* sums;  ///< [block][3]: first with itself, second with itself, first with second
 };
 
 /// Rows [tensor][source], in parts as in a selection.

@@ -10,6 +10,7 @@ set(PARETOD_CUDA_SOURCES
   diffusion_checks.cpp
   merge_checks.cpp
   merge_plan.cpp
+  merge_plan_sparse.cpp
   reference_merge.cpp)
 # Of the evaluator process: they need the headers of nlohmann-json and Eigen.
 set(PARETOD_CUDA_EVALUATOR_SOURCES
