@@ -29,8 +29,7 @@ void MergePlan::upload_sparse(std::span<const MergeCandidate> candidates, cudaSt
   std::vector<SparseRow> rows(tensors_.size() * sources_ * stride_);
   std::vector<Question> questions;
   std::vector<std::uint64_t> counts;  // that are asked for of one row
-  const CountRounding rounding =
-      options_.keep_ties ? CountRounding::nearest : CountRounding::down;
+  const CountRounding rounding = options_.keep_ties ? CountRounding::nearest : CountRounding::down;
   for (std::size_t t = 0; t < tensors_.size(); ++t) {
     const PlanTensor& tensor = tensors_[t];
     for (std::size_t k = 0; k < sources_; ++k) {
@@ -38,8 +37,8 @@ void MergePlan::upload_sparse(std::span<const MergeCandidate> candidates, cudaSt
       counts.clear();
       if (uses_thresholds(traits_)) {
         for (const MergeCandidate& candidate : candidates) {
-          const KeptCounts asked = kept_counts(
-              rule_, candidate.groups[tensor.group].densities[k], tensor.elements, rounding);
+          const KeptCounts asked = kept_counts(rule_, candidate.groups[tensor.group].densities[k],
+                                               tensor.elements, rounding);
           for (const std::uint64_t count : {asked.kept, asked.dropped}) {
             if (count > 0 && count < tensor.elements) counts.push_back(count);
           }

@@ -1,7 +1,7 @@
 #pragma once
-// out = sum over k of w_k f_k x_k / sum over k of w_k f_k per element, f_k the importances of source
-// k; where those sum to zero, sum over k of w_k x_k.  In the operations and the order of the engine
-// on the processor (block_merger.cpp there), so that both give the same bits.
+// out = sum over k of w_k f_k x_k / sum over k of w_k f_k per element, f_k the importances of
+// source k; where those sum to zero, sum over k of w_k x_k.  In the operations and the order of the
+// engine on the processor (block_merger.cpp there), so that both give the same bits.
 //
 // Two rows are read for each source, (2 K + P) s bytes per element, against 3 K P operations: bound
 // by memory at the four candidates of a pass.
@@ -28,8 +28,7 @@ __global__ void __launch_bounds__(block_threads) combine_fisher(const FisherBatc
       for (std::uint32_t i = threadIdx.x; i < 2 * batch.sources; i += block_threads) {
         rows[i] = batch.rows[tensor.first_row + i];
       }
-      const float* from = batch.weights +
-                          std::size_t{tensor.group} * batch.sources * batch.stride +
+      const float* from = batch.weights + std::size_t{tensor.group} * batch.sources * batch.stride +
                           batch.first_candidate;
       for (std::uint32_t i = threadIdx.x; i < batch.sources * width; i += block_threads) {
         weights[i] = from[std::size_t{i / width} * batch.stride + i % width];
@@ -46,8 +45,7 @@ __global__ void __launch_bounds__(block_threads) combine_fisher(const FisherBatc
     float fallbacks[width][4] = {};
     bool wrong = false;
     for (std::uint32_t k = 0; k < batch.sources; ++k) {
-      const Four x =
-          load(static_cast<const Source*>(rows[k]), column, count, tensor.aligned);
+      const Four x = load(static_cast<const Source*>(rows[k]), column, count, tensor.aligned);
       const Four f = load(importance_type, rows[batch.sources + k], column, count, tensor.aligned);
 #pragma unroll
       for (unsigned i = 0; i < 4; ++i) {

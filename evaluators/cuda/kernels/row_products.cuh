@@ -8,9 +8,8 @@ namespace paretod::cuda {
 
 __global__ void __launch_bounds__(block_threads) multiply_rows(const ProductBatch batch) {
   __shared__ double scratch[block_threads];
-  const std::uint32_t at = last_not_above(blockIdx.x, batch.tensors, [&](std::uint32_t i) {
-    return batch.first_block[2 * i] / 2;
-  });
+  const std::uint32_t at = last_not_above(
+      blockIdx.x, batch.tensors, [&](std::uint32_t i) { return batch.first_block[2 * i] / 2; });
   const SelectRow first = batch.rows[2 * at];
   const SelectRow second = batch.rows[2 * at + 1];
   double sums[3] = {};
