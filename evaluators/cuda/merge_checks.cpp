@@ -5,9 +5,11 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <thread>
 
 #include "evaluators/cuda/checks.hpp"
 #include "evaluators/cuda/reference_merge.hpp"
+#include "evaluators/diffusion/parallel.hpp"
 #include "evaluators/merge/merge_factors.hpp"
 #include "optimizers/core/rng.hpp"
 
@@ -227,29 +229,46 @@ CheckResult run_case(const Case& what, std::uint64_t seed) {
   const bool close =
       matrix || what.rule.rescale == Rescale::l1 || what.rule.method == MergeMethod::slerp;
   result.limit = close ? 8 + static_cast<double>(what.sources) : 0;
-  std::size_t unwritten = 0;
+  struct Output {
+    std::size_t tensor = 0;
+    std::size_t candidate = 0;
+    std::vector<std::uint8_t> bytes = {};
+    double error = 0;
+    std::size_t unwritten = 0;
+  };
+  std::vector<Output> compared;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     for (std::size_t p = 0; p < what.candidates; ++p) {
       bool intact = false;
-      const auto bytes = outputs[t][p].read(stream, intact);
+      compared.push_back({t, p, outputs[t][p].read(stream, intact)});
       if (!intact) result.fault = "wrote outside of an output";
-      const ReferenceResult expected =
-          reference_merge(what.rule, what.options, tensors[t], candidates[p]);
-      const auto stored = reference_stored(what.output, expected.merged);
-      for (std::size_t i = 0; i < what.sizes[t]; ++i) {
-        const std::size_t size = size_of(what.output);
-        const std::uint8_t* got = &bytes[i * size];
-        if (std::memcmp(got, &stored[i * size], size) == 0) continue;
-        // NaNs are of many bits.
-        if (std::isnan(widened(what.output, got)) && std::isnan(expected.merged[i])) continue;
-        if (std::all_of(got, got + size, [](std::uint8_t byte) { return byte == poison; })) {
-          ++unwritten;
-        }
-        const double error =
-            error_of(what, widened(what.output, got), expected.exact[i], expected.magnitude[i]);
-        result.error = std::max(result.error, close ? error : std::max(error, 1.0));
-      }
     }
+  }
+  // On a GPU's machine this is what takes time.
+  parallel_for(
+      std::thread::hardware_concurrency(), compared.size(), [&](std::size_t n, std::size_t) {
+        Output& output = compared[n];
+        const ReferenceResult expected = reference_merge(
+            what.rule, what.options, tensors[output.tensor], candidates[output.candidate]);
+        const auto stored = reference_stored(what.output, expected.merged);
+        for (std::size_t i = 0; i < what.sizes[output.tensor]; ++i) {
+          const std::size_t size = size_of(what.output);
+          const std::uint8_t* got = &output.bytes[i * size];
+          if (std::memcmp(got, &stored[i * size], size) == 0) continue;
+          // NaNs are of many bits.
+          if (std::isnan(widened(what.output, got)) && std::isnan(expected.merged[i])) continue;
+          if (std::all_of(got, got + size, [](std::uint8_t byte) { return byte == poison; })) {
+            ++output.unwritten;
+          }
+          const double error =
+              error_of(what, widened(what.output, got), expected.exact[i], expected.magnitude[i]);
+          output.error = std::max(output.error, close ? error : std::max(error, 1.0));
+        }
+      });
+  std::size_t unwritten = 0;
+  for (const Output& output : compared) {
+    unwritten += output.unwritten;
+    result.error = std::max(result.error, output.error);
   }
   if (unwritten > 0) result.fault = std::to_string(unwritten) + " elements were not written";
   return result;
