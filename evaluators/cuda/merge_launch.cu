@@ -20,7 +20,7 @@ void launch_plain(const DeviceLimits& limits, void (*kernel)(CombineBatch), Batc
   if (padded(chunk) > room) chunk = room / depth * depth;
   batch.chunk = static_cast<std::uint32_t>(chunk);
   const std::size_t bytes = table + padded(chunk) * pitch * sizeof(float);
-  allow_shared(kernel, bytes);
+  allow_shared(kernel, shared_budget(limits));
   launch(kernel, {{resident_blocks(limits, kernel, bytes, batch.tiles)}, {block_threads}, bytes},
          stream, batch);
 }
@@ -53,7 +53,7 @@ void fisher_source(const DeviceLimits& limits, const FisherBatch& batch, cudaStr
   const std::size_t sources = batch.combine.sources;
   const std::size_t bytes = row_table_bytes(static_cast<std::uint32_t>(2 * sources)) +
                             sources * fisher_width * sizeof(float);
-  allow_shared(kernel, bytes);
+  allow_shared(kernel, shared_budget(limits));
   launch(kernel,
          {{resident_blocks(limits, kernel, bytes, batch.combine.tiles)}, {block_threads}, bytes},
          stream, batch);

@@ -28,8 +28,23 @@ double value_of(std::uint16_t bits, int exponent_bits) {
   return bits >> 15 != 0 ? -value : value;
 }
 
+/// Of all patterns without a sign.
+const std::vector<double>& values_of(int exponent_bits) {
+  const auto all = [](int bits) {
+    std::vector<double> values(0x8000);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = value_of(static_cast<std::uint16_t>(i), bits);
+    }
+    return values;
+  };
+  static const std::vector<double> halves = all(5);
+  static const std::vector<double> bfloats = all(8);
+  return exponent_bits == 5 ? halves : bfloats;
+}
+
 /// Nearest, ties to the even pattern, by bisection over the positive numbers.
 std::uint16_t nearest(float value, int exponent_bits) {
+  const std::vector<double>& values = values_of(exponent_bits);
   const std::uint16_t sign = std::signbit(value) ? 0x8000 : 0;
   const double x = std::abs(static_cast<double>(value));
   if (std::isnan(value)) return 0x7FFF;
@@ -39,13 +54,11 @@ std::uint16_t nearest(float value, int exponent_bits) {
   std::uint16_t high = infinity;
   while (high - low > 1) {
     const auto middle = static_cast<std::uint16_t>((low + high) / 2);
-    (value_of(middle, exponent_bits) <= x ? low : high) = middle;
+    (values[middle] <= x ? low : high) = middle;
   }
   // Infinity stands where the next number would be.
-  const double below = value_of(low, exponent_bits);
-  const double above =
-      high == infinity ? 2 * below - value_of(static_cast<std::uint16_t>(low - 1), exponent_bits)
-                       : value_of(high, exponent_bits);
+  const double below = values[low];
+  const double above = high == infinity ? 2 * below - values[low - 1U] : values[high];
   if (x >= above) return sign | high;
   const double middle = (below + above) / 2;
   const bool up = x > middle || (x == middle && low % 2 != 0);
@@ -161,7 +174,10 @@ std::array<double, 2> spherical_weights(const ReferenceTensor& tensor, double t)
 
 float reference_rounded(Stored type, float value) {
   if (type == Stored::f32) return value;
-  return static_cast<float>(value_of(nearest(value, exponent_bits(type)), exponent_bits(type)));
+  const std::uint16_t bits = nearest(value, exponent_bits(type));
+  if (std::isnan(value)) return value;
+  const auto magnitude = static_cast<float>(values_of(exponent_bits(type))[bits & 0x7FFFU]);
+  return bits >> 15 != 0 ? -magnitude : magnitude;
 }
 
 std::vector<std::uint8_t> reference_stored(Stored type, const std::vector<float>& values) {

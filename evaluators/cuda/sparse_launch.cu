@@ -16,7 +16,7 @@ void sparse_source(const DeviceLimits& limits, const SparseBatch& batch, cudaStr
   const std::size_t bytes =
       row_table_bytes(batch.combine.sources) +
       batch.combine.sources * (single ? 1 : sparse_width) * sizeof(ResolvedRow);
-  allow_shared(kernel, bytes);
+  allow_shared(kernel, shared_budget(limits));
   launch(kernel,
          {{resident_blocks(limits, kernel, bytes, batch.combine.tiles)}, {block_threads}, bytes},
          stream, batch);
