@@ -9,6 +9,7 @@
 
 #include "adapters/safetensors/widen.hpp"
 #include "evaluators/cuda/merge_plan.hpp"
+#include "evaluators/diffusion/parallel.hpp"
 #include "evaluators/merge/merge_factors.hpp"
 
 namespace paretod::cuda {
@@ -18,6 +19,9 @@ namespace {
 constexpr std::uint64_t row_alignment = 256;
 /// Page-locked memory of one chunk on its way.
 constexpr std::size_t chunk_bytes = std::size_t{16} << 20;
+/// Threads that fill chunks, and the elements that are worth one's while.
+constexpr std::size_t copying_threads = 4;
+constexpr std::size_t least_share = std::size_t{1} << 19;
 /// Tables and scratch memory beside rows.
 constexpr std::uint64_t reserved_bytes = std::uint64_t{80} << 20;
 
@@ -43,8 +47,8 @@ Stored common_type(const std::vector<const TensorView*>& views) {
 }
 
 /// `count` numbers from `from` on, as `type`.
-void convert(const TensorView& view, std::uint64_t from, std::size_t count, Stored type,
-             std::byte* to) {
+void convert_some(const TensorView& view, std::uint64_t from, std::size_t count, Stored type,
+                  std::byte* to) {
   const std::byte* bytes = view.bytes.data() + from * size_of(view.dtype);
   auto* floats = reinterpret_cast<float*>(to);
   switch (view.dtype) {
@@ -65,6 +69,17 @@ void convert(const TensorView& view, std::uint64_t from, std::size_t count, Stor
       break;
   }
   std::memcpy(to, bytes, count * size_of(type));
+}
+
+/// The same by several threads: one alone fills a chunk more slowly than a card takes it.
+void convert(const TensorView& view, std::uint64_t from, std::size_t count, Stored type,
+             std::byte* to) {
+  const std::size_t parts = (count + least_share - 1) / least_share;
+  parallel_for(copying_threads, parts, [&](std::size_t part, std::size_t) {
+    const std::size_t first = part * least_share;
+    convert_some(view, from + first, std::min(least_share, count - first), type,
+                 to + first * size_of(type));
+  });
 }
 
 /// Elements of one tensor that are merged together.
@@ -176,9 +191,10 @@ class Staging {
 struct Slot {
   DeviceBuffer<std::byte> memory;
   Stream stream;
-  std::optional<MergePlan> plan;
+  MergePlan* plan = nullptr;        ///< of the window, once it is here
   std::vector<PlanTensor> tensors;  ///< of the window's pieces
   Window window;
+  std::size_t number = 0;  ///< of the window
 };
 
 class CudaMergeEngine final : public MergeEngine {
@@ -192,7 +208,8 @@ class CudaMergeEngine final : public MergeEngine {
         candidates_(candidates),
         name_(std::move(name)),
         device_(device),
-        slots_(windows_.size() > 1 ? 2 : 1) {
+        slots_(windows_.size() > 1 ? 2 : 1),
+        plans_(windows_.size()) {
     for (Slot& slot : slots_) slot.memory = DeviceBuffer<std::byte>(slot_bytes);
   }
 
@@ -235,8 +252,8 @@ class CudaMergeEngine final : public MergeEngine {
     Slot* waiting = nullptr;
     for (std::size_t w = 0; w < windows_.size(); ++w) {
       Slot& slot = slots_[w % slots_.size()];
-      if (windows_.size() > 1 || !slot.plan) {
-        if (auto loaded = load(slot, windows_[w]); !loaded) return loaded;
+      if (windows_.size() > 1 || slot.plan == nullptr) {
+        if (auto loaded = load(slot, w); !loaded) return loaded;
       }
       if (auto merged = slot.plan->run(pass.candidates, slot.stream.get()); !merged) return merged;
       if (waiting != nullptr) {
@@ -248,8 +265,15 @@ class CudaMergeEngine final : public MergeEngine {
   }
 
   /// Puts a window's sources into the slot, whose results have been fetched.
-  Result<void> load(Slot& slot, const Window& window) {
-    slot.plan.reset();
+  Result<void> load(Slot& slot, std::size_t w) {
+    const Window& window = windows_[w];
+    // A window is always laid out alike, so that its plan holds for every pass, and freeing one
+    // would hold up the device.  Only the scratch memory of thresholds is too much to be kept.
+    if (slot.plan != nullptr && uses_thresholds(traits_of(rule_.method))) {
+      plans_[slot.number].reset();
+    }
+    slot.plan = nullptr;
+    slot.number = w;
     slot.window = window;
     slot.tensors.clear();
     std::byte* at = slot.memory.data();
@@ -289,10 +313,13 @@ class CudaMergeEngine final : public MergeEngine {
       }
       slot.tensors.push_back(std::move(planned));
     }
-    auto plan =
-        MergePlan::make(rule_, sources_->source_count(), candidates_, slot.tensors, options());
-    if (!plan) return plan.error();
-    slot.plan.emplace(std::move(*plan));
+    if (!plans_[w]) {
+      auto plan =
+          MergePlan::make(rule_, sources_->source_count(), candidates_, slot.tensors, options());
+      if (!plan) return plan.error();
+      plans_[w].emplace(std::move(*plan));
+    }
+    slot.plan = &*plans_[w];
     return {};
   }
 
@@ -390,6 +417,7 @@ class CudaMergeEngine final : public MergeEngine {
   const std::string name_;
   const int device_;
   std::vector<Slot> slots_;
+  std::vector<std::optional<MergePlan>> plans_;  ///< of each window
   Staging sending_;
   Staging fetching_;
   Fetched handed_;

@@ -166,8 +166,8 @@ void run(const Case& what, const Arena& arena, const Stream& stream, double copy
                            ", K " + std::to_string(what.sources) + ", P " +
                            std::to_string(what.candidates);
   row(name, bytes / seconds / 1e9, "GB/s");
-  row("... of the copy rate", 100 * bytes / seconds / copy, "%", what.at_least);
-  row("... candidates", static_cast<double>(what.candidates) / seconds, "1/s");
+  row(name + ": of the copy rate", 100 * bytes / seconds / copy, "%", what.at_least);
+  row(name + ": candidates", static_cast<double>(what.candidates) / seconds, "1/s");
 }
 
 std::vector<Case> cases() {

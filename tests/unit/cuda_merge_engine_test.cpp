@@ -211,6 +211,24 @@ TEST_F(CudaMergeEngineTest, RefusesImportancesThatAreNoSquares) {
   }
 }
 
+TEST_F(CudaMergeEngineTest, SendsLargeTensorsInShares) {
+  const MergeRule rule = MergeRule::of(MergeMethod::linear);
+  // Of different dtypes, so that both are widened on their way.
+  for (const auto& [name, dtype] : {std::pair{"one", DType::bf16}, std::pair{"two", DType::f16}}) {
+    const std::vector<TensorLayout> layout{{"w", dtype, {3, 400'003}}};
+    write_model(folder(name), layout, random_contents(layout, 3), 1 << 30);
+    paths_.sources.push_back({name, folder(name)});
+  }
+  const auto sources = open(rule, DType::f32);
+  MergeCandidate candidate;
+  candidate.groups.push_back({{0.5, 1.25}, {}});
+  auto processor = cpu_merge_engine(sources, rule);
+  ASSERT_TRUE(processor.ok()) << processor.error().text();
+  auto device = cuda::cuda_merge_engine(sources, rule, {0, std::uint64_t{8} << 20, 1});
+  ASSERT_TRUE(device.ok()) << device.error().text();
+  EXPECT_EQ(merged(**device, *sources, {candidate}), merged(**processor, *sources, {candidate}));
+}
+
 TEST_F(CudaMergeEngineTest, SaysWhatItCannotDo) {
   write(DType::f16, DType::f16);
   const MergeRule della = MergeRule::of(MergeMethod::della);

@@ -326,12 +326,6 @@ cudaError_t cudaFree(void* memory) {
   std::free(memory);
   return cudaSuccess;
 }
-cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) {
-  return cudaMalloc(memory, bytes);
-}
-cudaError_t cudaFreeAsync(void* memory, cudaStream_t) {
-  return cudaFree(memory);
-}
 cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) {
   *memory = emulation::allocate(bytes);
   return cudaSuccess;
