@@ -11,7 +11,7 @@
 namespace paretod::cuda {
 
 template <class Source>
-__global__ void __launch_bounds__(block_threads) combine_fisher(const FisherBatch fisher) {
+__global__ void __launch_bounds__(block_threads, 2) combine_fisher(const FisherBatch fisher) {
   constexpr unsigned width = fisher_width;
   const CombineBatch& batch = fisher.combine;
   auto* rows = reinterpret_cast<const void**>(dynamic_shared());
