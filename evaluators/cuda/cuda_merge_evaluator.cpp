@@ -1,6 +1,7 @@
 #include "evaluators/cuda/cuda_merge_evaluator.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <thread>
 #include <utility>
 
@@ -68,6 +69,8 @@ std::uint64_t memory_for(const CudaMergeConfig& config, int device) {
 Result<std::unique_ptr<Evaluator>> cuda_merge_evaluator(const CudaMergeConfig& config, int device,
                                                         const ParamValues& values) {
   EvaluatorEnvironment environment;
+  // The daemon starts this process in the folder of its configuration.
+  environment.base_directory = std::filesystem::current_path().string();
   environment.threads = config.threads > 0 ? static_cast<std::size_t>(config.threads)
                                            : std::thread::hardware_concurrency();
   CudaMergeLimits limits;

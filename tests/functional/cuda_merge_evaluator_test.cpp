@@ -168,6 +168,21 @@ TEST_F(CudaMergeEvaluatorTest, AFaultEndsTheProcessAndTheNextOneGoesOn) {
   EXPECT_TRUE(std::filesystem::is_empty(models_.folder("weights")));
 }
 
+TEST_F(CudaMergeEvaluatorTest, KeepsWhatTheProgramSaysOnStderr) {
+  models_.write("speaks.py", R"(import json, sys
+print(json.dumps({"paretod": 1, "type": "hello", "objectives": [{"name": "x"}]}), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    print("heard of", request["weights"], file=sys.stderr, flush=True)
+    print(json.dumps({"type": "result", "id": request["id"], "objectives": {"x": 1}}), flush=True)
+)");
+  auto device = models_.make(on_device({{"argv", Strings{"python3", "speaks.py"}}}));
+  ASSERT_TRUE(device.ok()) << device.error().text();
+  const EvaluationReply reply = replies_of(**device, {{0.5, 0.25}})[0];
+  EXPECT_EQ(reply.outcome.status, TrialStatus::ok) << reply.outcome.reason;
+  EXPECT_THAT(reply.log, HasSubstr("heard of " + models_.folder("weights")));
+}
+
 TEST_F(CudaMergeEvaluatorTest, SaysWhatIsMissingAndWhatToDo) {
   const auto without = [&](ParamValues fields) {
     return problem(models_.make(on_device(std::move(fields))));
