@@ -25,6 +25,7 @@ add_library(paretod_evaluators STATIC
   ${evaluators}/diffusion/schedule.cpp
   ${evaluators}/diffusion/solver.cpp
   ${evaluators}/diffusion/tiles.cpp
+  ${evaluators}/merge/merge_factors.cpp
   ${evaluators}/merge/merge_method.cpp)
 target_link_libraries(paretod_evaluators PUBLIC paretod_core Threads::Threads)
 
@@ -42,28 +43,35 @@ if(PARETOD_CUDA_EVALUATOR)
   list(REMOVE_ITEM core ${root}/optimizers/core/rng.cpp)
   target_sources(paretod_core PRIVATE ${core})
   file(GLOB json ${root}/adapters/json/*.cpp)
+  file(GLOB mergekit ${root}/adapters/mergekit/*.cpp)
   file(GLOB safetensors ${root}/adapters/safetensors/*.cpp)
   add_library(paretod_json STATIC ${json})
   target_include_directories(paretod_json PUBLIC ${PARETOD_JSON_HEADERS})
   target_link_libraries(paretod_json PUBLIC paretod_core)
   add_library(paretod_safetensors STATIC ${safetensors})
   target_link_libraries(paretod_safetensors PUBLIC paretod_json)
+  add_library(paretod_mergekit STATIC ${mergekit})
+  target_link_libraries(paretod_mergekit PUBLIC paretod_json)
   target_include_directories(paretod_evaluators PRIVATE ${PARETOD_EIGEN_HEADERS})
-  target_link_libraries(paretod_evaluators PUBLIC paretod_safetensors)
+  target_link_libraries(paretod_evaluators PUBLIC paretod_mergekit paretod_safetensors)
   foreach(file checkpoint_set feature_network frechet influence kernel_distance model_description
       reference_images sample_judge schedule_config schedule_evaluator schedule_scorer simd simd_avx2
       simd_avx512 simd_baseline)
     target_sources(paretod_evaluators PRIVATE ${evaluators}/diffusion/${file}.cpp)
   endforeach()
+  file(GLOB merge ${evaluators}/merge/*.cpp)
+  list(REMOVE_ITEM merge ${evaluators}/merge/merge_factors.cpp ${evaluators}/merge/merge_method.cpp)
+  file(GLOB process ${evaluators}/process/*.cpp)
   target_sources(paretod_evaluators PRIVATE
-    ${evaluators}/declared.cpp ${evaluators}/in_process.cpp
-    ${evaluators}/process/message_values.cpp ${evaluators}/process/protocol.cpp
-    ${evaluators}/process/relay.cpp ${evaluators}/process/serve.cpp ${evaluators}/process/text.cpp)
+    ${evaluators}/declared.cpp ${evaluators}/in_process.cpp ${merge} ${process})
   # As in evaluators/CMakeLists.txt; elsewhere than on x86-64 the baseline is all there is.
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set_source_files_properties(${evaluators}/diffusion/simd_avx2.cpp
       PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    set_source_files_properties(${evaluators}/merge/merge_kernels_avx2.cpp
+      PROPERTIES COMPILE_OPTIONS "-O3;-mavx2;-mfma;-mf16c")
     set_source_files_properties(${evaluators}/diffusion/simd_avx512.cpp
-      PROPERTIES COMPILE_OPTIONS "-mavx512f;-mavx2;-mfma")
+      ${evaluators}/merge/merge_kernels_avx512.cpp
+      PROPERTIES COMPILE_OPTIONS "-O3;-mavx512f;-mavx2;-mfma")
   endif()
 endif()

@@ -6,6 +6,7 @@
 
 #include "evaluators/cuda/merge_plan.hpp"
 #include "evaluators/cuda/paretod_cuda.h"
+#include "evaluators/merge/merge_factors.hpp"
 
 struct paretod_cuda_plan {
   int device = 0;
@@ -82,7 +83,8 @@ Result<PlanTensor> tensor_of(const paretod_cuda_tensor& given, std::size_t sourc
                              std::size_t candidates) {
   const std::string name = given.name == nullptr ? "" : given.name;
   if (!is_type(given.source_type) || !is_type(given.output_type) ||
-      (given.base != nullptr && !is_type(given.base_type))) {
+      (given.base != nullptr && !is_type(given.base_type)) ||
+      (given.importances != nullptr && !is_type(given.importance_type))) {
     return invalid("tensor \"" + name + "\" is of a type that is not there");
   }
   if (given.sources == nullptr || given.outputs == nullptr) {
@@ -98,6 +100,10 @@ Result<PlanTensor> tensor_of(const paretod_cuda_tensor& given, std::size_t sourc
   tensor.base = given.base;
   tensor.sources.assign(given.sources, given.sources + sources);
   tensor.outputs.assign(given.outputs, given.outputs + candidates);
+  if (given.importances != nullptr) {
+    tensor.importance_type = static_cast<Stored>(given.importance_type);
+    tensor.importances.assign(given.importances, given.importances + sources);
+  }
   return tensor;
 }
 
@@ -115,6 +121,7 @@ MergeCandidate candidate_of(const paretod_cuda_candidate& given, std::size_t gro
     group.weights = row(given.weights);
     group.densities = row(given.densities);
     group.lambda = given.lambdas == nullptr ? 1 : given.lambdas[g];
+    group.t = given.ts == nullptr ? 0.5 : given.ts[g];
     candidate.groups.push_back(std::move(group));
   }
   return candidate;

@@ -1,8 +1,6 @@
 #include "evaluators/cuda/cuda_diffusion_evaluator.hpp"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <thread>
@@ -137,15 +135,6 @@ Result<std::size_t> batch_size(const CudaDiffusionConfig& config, const Diffusio
                                      " candidates; take fewer batches, or fewer samples"}}};
   }
   return wanted > 0 ? wanted : std::min<std::size_t>(fits, usual_batch);
-}
-
-[[noreturn]] void end_process(const CudaError& error) {
-  std::fprintf(stderr,
-               "paretod-cuda-evaluator: %s; this process ends, since a device does not "
-               "recover from that%s\n",
-               error.what(), error.out_of_memory() ? " (set memory_mb or a smaller batch)" : "");
-  std::fflush(stderr);
-  std::_Exit(70);
 }
 
 }  // namespace

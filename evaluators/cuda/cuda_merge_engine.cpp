@@ -9,6 +9,8 @@
 
 #include "adapters/safetensors/widen.hpp"
 #include "evaluators/cuda/merge_plan.hpp"
+#include "evaluators/diffusion/parallel.hpp"
+#include "evaluators/merge/merge_factors.hpp"
 
 namespace paretod::cuda {
 namespace {
@@ -17,6 +19,9 @@ namespace {
 constexpr std::uint64_t row_alignment = 256;
 /// Page-locked memory of one chunk on its way.
 constexpr std::size_t chunk_bytes = std::size_t{16} << 20;
+/// Threads that fill chunks, and the elements that are worth one's while.
+constexpr std::size_t copying_threads = 4;
+constexpr std::size_t least_share = std::size_t{1} << 19;
 /// Tables and scratch memory beside rows.
 constexpr std::uint64_t reserved_bytes = std::uint64_t{80} << 20;
 
@@ -32,18 +37,18 @@ Stored stored_as(DType dtype) {
   return dtype == DType::f16 ? Stored::f16 : dtype == DType::bf16 ? Stored::bf16 : Stored::f32;
 }
 
-/// How a tensor's sources are kept: as they are where they are alike.
-Stored source_type(const MergedTensor& tensor) {
-  const DType first = tensor.sources.front()->dtype;
-  const bool alike =
-      std::all_of(tensor.sources.begin(), tensor.sources.end(),
-                  [first](const TensorView* source) { return source->dtype == first; });
+/// How a tensor's sources, or importances, are kept: as they are where they are alike.
+Stored common_type(const std::vector<const TensorView*>& views) {
+  if (views.empty()) return Stored::f32;
+  const DType first = views.front()->dtype;
+  const bool alike = std::all_of(views.begin(), views.end(),
+                                 [first](const TensorView* view) { return view->dtype == first; });
   return alike ? stored_as(first) : Stored::f32;
 }
 
 /// `count` numbers from `from` on, as `type`.
-void convert(const TensorView& view, std::uint64_t from, std::size_t count, Stored type,
-             std::byte* to) {
+void convert_some(const TensorView& view, std::uint64_t from, std::size_t count, Stored type,
+                  std::byte* to) {
   const std::byte* bytes = view.bytes.data() + from * size_of(view.dtype);
   auto* floats = reinterpret_cast<float*>(to);
   switch (view.dtype) {
@@ -66,6 +71,17 @@ void convert(const TensorView& view, std::uint64_t from, std::size_t count, Stor
   std::memcpy(to, bytes, count * size_of(type));
 }
 
+/// The same by several threads: one alone fills a chunk more slowly than a card takes it.
+void convert(const TensorView& view, std::uint64_t from, std::size_t count, Stored type,
+             std::byte* to) {
+  const std::size_t parts = (count + least_share - 1) / least_share;
+  parallel_for(copying_threads, parts, [&](std::size_t part, std::size_t) {
+    const std::size_t first = part * least_share;
+    convert_some(view, from + first, std::min(least_share, count - first), type,
+                 to + first * size_of(type));
+  });
+}
+
 /// Elements of one tensor that are merged together.
 struct Piece {
   std::size_t tensor = 0;
@@ -83,13 +99,18 @@ struct Window {
 std::uint64_t piece_bytes(const MergedTensor& tensor, std::uint64_t count, std::size_t candidates) {
   const std::uint64_t base =
       tensor.base == nullptr ? 0 : padded(count * size_of(stored_as(tensor.base->dtype)));
-  return base + tensor.sources.size() * padded(count * size_of(source_type(tensor))) +
+  const auto rows = [&](const std::vector<const TensorView*>& views) {
+    return views.size() * padded(count * size_of(common_type(views)));
+  };
+  return base + rows(tensor.sources) + rows(tensor.importance) +
          candidates * padded(count * size_of(stored_as(tensor.layout.dtype)));
 }
 
 std::uint64_t bytes_read(const MergedTensor& tensor, std::uint64_t count) {
   std::uint64_t bytes = tensor.base == nullptr ? 0 : count * size_of(tensor.base->dtype);
-  for (const TensorView* source : tensor.sources) bytes += count * size_of(source->dtype);
+  for (const auto* views : {&tensor.sources, &tensor.importance}) {
+    for (const TensorView* view : *views) bytes += count * size_of(view->dtype);
+  }
   return bytes;
 }
 
@@ -170,9 +191,10 @@ class Staging {
 struct Slot {
   DeviceBuffer<std::byte> memory;
   Stream stream;
-  std::optional<MergePlan> plan;
+  MergePlan* plan = nullptr;        ///< of the window, once it is here
   std::vector<PlanTensor> tensors;  ///< of the window's pieces
   Window window;
+  std::size_t number = 0;  ///< of the window
 };
 
 class CudaMergeEngine final : public MergeEngine {
@@ -186,12 +208,14 @@ class CudaMergeEngine final : public MergeEngine {
         candidates_(candidates),
         name_(std::move(name)),
         device_(device),
-        slots_(windows_.size() > 1 ? 2 : 1) {
+        slots_(windows_.size() > 1 ? 2 : 1),
+        plans_(windows_.size()) {
     for (Slot& slot : slots_) slot.memory = DeviceBuffer<std::byte>(slot_bytes);
   }
 
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] std::size_t candidates_per_pass() const override { return candidates_; }
+  [[nodiscard]] std::size_t usual_batch() const override { return candidates_; }
 
   Result<void> merge(std::span<const MergeCandidate> candidates, MergeOutput& output,
                      const MergeProgress& progress) override {
@@ -228,8 +252,8 @@ class CudaMergeEngine final : public MergeEngine {
     Slot* waiting = nullptr;
     for (std::size_t w = 0; w < windows_.size(); ++w) {
       Slot& slot = slots_[w % slots_.size()];
-      if (windows_.size() > 1 || !slot.plan) {
-        if (auto loaded = load(slot, windows_[w]); !loaded) return loaded;
+      if (windows_.size() > 1 || slot.plan == nullptr) {
+        if (auto loaded = load(slot, w); !loaded) return loaded;
       }
       if (auto merged = slot.plan->run(pass.candidates, slot.stream.get()); !merged) return merged;
       if (waiting != nullptr) {
@@ -241,8 +265,15 @@ class CudaMergeEngine final : public MergeEngine {
   }
 
   /// Puts a window's sources into the slot, whose results have been fetched.
-  Result<void> load(Slot& slot, const Window& window) {
-    slot.plan.reset();
+  Result<void> load(Slot& slot, std::size_t w) {
+    const Window& window = windows_[w];
+    // A window is always laid out alike, so that its plan holds for every pass, and freeing one
+    // would hold up the device.  Only the scratch memory of thresholds is too much to be kept.
+    if (slot.plan != nullptr && uses_thresholds(traits_of(rule_.method))) {
+      plans_[slot.number].reset();
+    }
+    slot.plan = nullptr;
+    slot.number = w;
     slot.window = window;
     slot.tensors.clear();
     std::byte* at = slot.memory.data();
@@ -258,7 +289,8 @@ class CudaMergeEngine final : public MergeEngine {
       planned.first_element = piece.begin;
       planned.group = tensor.group;
       planned.name_hash = tensor_name_hash(tensor.layout.name);
-      planned.source_type = source_type(tensor);
+      planned.source_type = common_type(tensor.sources);
+      planned.importance_type = common_type(tensor.importance);
       planned.output_type = stored_as(tensor.layout.dtype);
       const auto put = [&](const TensorView& view, Stored type) {
         std::byte* row = take(piece.count * size_of(type));
@@ -273,15 +305,21 @@ class CudaMergeEngine final : public MergeEngine {
       for (const TensorView* source : tensor.sources) {
         planned.sources.push_back(put(*source, planned.source_type));
       }
+      for (const TensorView* row : tensor.importance) {
+        planned.importances.push_back(put(*row, planned.importance_type));
+      }
       for (std::size_t p = 0; p < candidates_; ++p) {
         planned.outputs.push_back(take(piece.count * size_of(planned.output_type)));
       }
       slot.tensors.push_back(std::move(planned));
     }
-    auto plan =
-        MergePlan::make(rule_, sources_->source_count(), candidates_, slot.tensors, options());
-    if (!plan) return plan.error();
-    slot.plan.emplace(std::move(*plan));
+    if (!plans_[w]) {
+      auto plan =
+          MergePlan::make(rule_, sources_->source_count(), candidates_, slot.tensors, options());
+      if (!plan) return plan.error();
+      plans_[w].emplace(std::move(*plan));
+    }
+    slot.plan = &*plans_[w];
     return {};
   }
 
@@ -325,6 +363,11 @@ class CudaMergeEngine final : public MergeEngine {
     }
     slot.stream.synchronize();
     if (auto put = hand_on(pass); !put) return put;
+    if (const auto wrong = slot.plan->wrong_importances(slot.stream.get()); !wrong.empty()) {
+      const MergedTensor& tensor = sources_->tensors()[slot.window.pieces[wrong[0]].tensor];
+      return invalid("an importance of tensor \"" + tensor.layout.name +
+                     "\" is negative or not a number; fisher needs squares");
+    }
     pass.done += slot.window.bytes;
     if (pass.progress && !pass.progress(pass.done, pass.total)) {
       return Error{ErrorKind::conflict, "the merge was cancelled", {}};
@@ -374,6 +417,7 @@ class CudaMergeEngine final : public MergeEngine {
   const std::string name_;
   const int device_;
   std::vector<Slot> slots_;
+  std::vector<std::optional<MergePlan>> plans_;  ///< of each window
   Staging sending_;
   Staging fetching_;
   Fetched handed_;

@@ -7,8 +7,8 @@
 // under way while the other is merged and its results are fetched.  Copies go through page-locked
 // memory, a chunk being filled while the one before it is on its way.
 //
-// Results are those of the engine on the processor, bit for bit up to 16 candidates a pass
-// (tensor cores are not used here) and without restored norms.
+// Results are those of the engine on the processor, bit for bit (tensor cores are not used here)
+// but for restored norms and the angles of slerp, whose sums over a tensor are in another order.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,11 +1,23 @@
 #include "evaluators/cuda/device.hpp"
 
+#include <cstdio>
+#include <cstdlib>
+
 namespace paretod::cuda {
 
 CudaError::CudaError(cudaError_t code, const std::string& what)
     : std::runtime_error("CUDA failed while " + what + ": " + cudaGetErrorString(code) + " (" +
                          cudaGetErrorName(code) + ")"),
       code_(code) {}
+
+void end_process(const CudaError& error) {
+  std::fprintf(stderr,
+               "paretod-cuda-evaluator: %s; this process ends, since a device does not "
+               "recover from that%s\n",
+               error.what(), error.out_of_memory() ? " (cap its memory, or take less)" : "");
+  std::fflush(stderr);
+  std::_Exit(70);
+}
 
 void check(cudaError_t code, const char* what) {
   if (code != cudaSuccess) throw CudaError(code, what);

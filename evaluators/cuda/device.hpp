@@ -25,6 +25,9 @@ class CudaError : public std::runtime_error {
   cudaError_t code_;
 };
 
+/// Says on stderr why, and ends the process with status 70: the daemon starts another one.
+[[noreturn]] void end_process(const CudaError& error);
+
 /// Throws CudaError unless it is cudaSuccess; `what` was being done.
 void check(cudaError_t code, const char* what);
 

@@ -37,6 +37,19 @@ double flops_of(const DiffusionModel& model, const DiffusionRequest& request) {
   return flops * static_cast<double>(request.samples);
 }
 
+/// Bytes that have to go through device memory for a candidate of a full batch: its share of the
+/// checkpoints, its merged weights, noise, and features for moments and influences.
+double bytes_of(const DiffusionModel& model, std::size_t batch) {
+  const auto columns =
+      static_cast<double>(model.features.outputs + model.description.shape.pixels + 1);
+  const double checkpoints = static_cast<double>(model.columns.size() * model.row_bytes);
+  const double merged = 2.0 * sizeof(float) * static_cast<double>(model.parameters);
+  const double noise =
+      sizeof(float) * static_cast<double>(samples * model.description.shape.pixels);
+  return checkpoints / static_cast<double>(batch) + merged + noise +
+         3.0 * sizeof(float) * static_cast<double>(samples) * columns;
+}
+
 /// Candidates around one of the model's columns (LCSC), or schedules of 2 to 6 steps with some
 /// blocks left out (AutoDiffusion).
 std::vector<DiffusionRequest> draw(const DiffusionModel& model, bool schedules, std::size_t count) {
@@ -83,7 +96,7 @@ void bench(const std::shared_ptr<const DiffusionModel>& model, bool schedules, d
   const auto since = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  std::vector<std::size_t> counted(workers);
+  std::vector<double> rates(workers);
   std::vector<std::thread> threads;
   for (std::size_t w = 0; w < workers; ++w) {
     threads.emplace_back([&, w] {
@@ -94,17 +107,19 @@ void bench(const std::shared_ptr<const DiffusionModel>& model, bool schedules, d
       scorer.score(mine);
       const DiffusionTimes before = scorer.times();
       const double begin = since();
+      std::size_t counted = 0;
       while (since() < begin + seconds) {
         scorer.score(mine);
-        counted[w] += batch;
+        counted += batch;
       }
+      rates[w] = static_cast<double>(counted) / (since() - begin);
       times[w] = scorer.times();
       times[w].device -= before.device;
       times[w].eigen -= before.eigen;
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const double rate = static_cast<double>(counted[0] + counted[1]) / seconds;
+  const double rate = rates[0] + rates[1];
   const double device = times[0].device + times[1].device;
   const double eigen = times[0].eigen + times[1].eigen;
   row(name + ": candidates of 2,000 images, two batches of 32 at a time", rate, "1/s");
@@ -113,6 +128,7 @@ void bench(const std::shared_ptr<const DiffusionModel>& model, bool schedules, d
   row("... time in eigenproblems on the processor", 100 * eigen / (device + eigen), "%");
   row("... sampling done per second", rate * flops / 1e12, "TFLOP/s");
   row("... of the float32 peak by the data sheet of an H100", 100 * rate * flops / peak_flops, "%");
+  row("... bytes that have to be moved, per second", rate * bytes_of(*model, batch) / 1e9, "GB/s");
 }
 
 }  // namespace

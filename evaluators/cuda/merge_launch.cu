@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "evaluators/cuda/kernels/combine_fisher.cuh"
 #include "evaluators/cuda/kernels/combine_matrix.cuh"
 #include "evaluators/cuda/kernels/resident.cuh"
 
@@ -19,7 +20,7 @@ void launch_plain(const DeviceLimits& limits, void (*kernel)(CombineBatch), Batc
   if (padded(chunk) > room) chunk = room / depth * depth;
   batch.chunk = static_cast<std::uint32_t>(chunk);
   const std::size_t bytes = table + padded(chunk) * pitch * sizeof(float);
-  allow_shared(kernel, bytes);
+  allow_shared(kernel, shared_budget(limits));
   launch(kernel, {{resident_blocks(limits, kernel, bytes, batch.tiles)}, {block_threads}, bytes},
          stream, batch);
 }
@@ -46,7 +47,36 @@ void combine_source(const DeviceLimits& limits, CombinePath path, const CombineB
   launch_plain(limits, combine<Source, 1>, batch, 1, 1, stream);
 }
 
+template <class Source>
+void fisher_source(const DeviceLimits& limits, const FisherBatch& batch, cudaStream_t stream) {
+  const auto kernel = combine_fisher<Source>;
+  const std::size_t sources = batch.combine.sources;
+  const std::size_t bytes = row_table_bytes(static_cast<std::uint32_t>(2 * sources)) +
+                            sources * fisher_width * sizeof(float);
+  allow_shared(kernel, shared_budget(limits));
+  launch(kernel,
+         {{resident_blocks(limits, kernel, bytes, batch.combine.tiles)}, {block_threads}, bytes},
+         stream, batch);
+}
+
 }  // namespace
+
+std::size_t most_fisher_sources(const DeviceLimits& limits) {
+  return shared_budget(limits) / (2 * sizeof(void*) + fisher_width * sizeof(float)) - 2;
+}
+
+void launch_combine_fisher(const DeviceLimits& limits, Stored source, const FisherBatch& batch,
+                           cudaStream_t stream) {
+  if (batch.combine.tiles == 0 || batch.combine.candidates == 0) return;
+  switch (source) {
+    case Stored::f16:
+      return fisher_source<Half>(limits, batch, stream);
+    case Stored::bf16:
+      return fisher_source<Bfloat>(limits, batch, stream);
+    default:
+      return fisher_source<float>(limits, batch, stream);
+  }
+}
 
 std::size_t plain_candidates(std::size_t left, CombinePath path) {
   const std::size_t most = path == CombinePath::ordinary ? 16 : most_plain_candidates;

@@ -17,6 +17,7 @@ inline constexpr std::size_t most_plain_candidates = 64;
 /// Sources whose rows a block can hold; more are refused before a launch.
 std::size_t most_sparse_sources(const DeviceLimits& limits);
 inline constexpr std::size_t most_plain_sources = 4096;
+std::size_t most_fisher_sources(const DeviceLimits& limits);
 
 /// Candidates of the next pass when so many are left.
 std::size_t plain_candidates(std::size_t left, CombinePath path);
@@ -29,6 +30,10 @@ void launch_combine(const DeviceLimits& limits, Stored source, CombinePath path,
 void launch_combine_sparse(const DeviceLimits& limits, Stored source, const SparseBatch& batch,
                            cudaStream_t stream);
 
+/// batch.combine.candidates is at most fisher_width.
+void launch_combine_fisher(const DeviceLimits& limits, Stored source, const FisherBatch& batch,
+                           cudaStream_t stream);
+
 /// What a selection's tables and scratch memory need.
 struct SelectLaunch {
   SelectBatch first;  ///< groups of one question per row, whose histograms it shares
@@ -38,6 +43,9 @@ struct SelectLaunch {
 };
 /// Clears the histograms and answers the questions.
 void launch_select(const SelectLaunch& select, cudaStream_t stream);
+
+/// Products of two sources; `blocks` parts of all tensors.
+void launch_multiply_rows(const ProductBatch& batch, std::uint32_t blocks, cudaStream_t stream);
 
 /// Rescales; `blocks` parts of all rows.
 void launch_restore_norms(const NormBatch& batch, std::uint32_t blocks, cudaStream_t stream);

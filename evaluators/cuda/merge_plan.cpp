@@ -1,12 +1,11 @@
 #include "evaluators/cuda/merge_plan.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 #include <limits>
-#include <numeric>
 #include <utility>
 
-#include "optimizers/core/rng.hpp"
+#include "evaluators/merge/merge_factors.hpp"
 
 namespace paretod::cuda {
 namespace {
@@ -28,25 +27,13 @@ bool all_aligned(const PlanTensor& tensor) {
                        [type](const void* memory) { return aligned_to_four(memory, type); });
   };
   return aligned_to_four(tensor.base, tensor.base_type) &&
-         all(tensor.sources, tensor.source_type) && all(tensor.outputs, tensor.output_type);
-}
-
-bool uses_thresholds(const MergeTraits& traits) {
-  return traits.sparsifier == Sparsifier::magnitude || traits.sparsifier == Sparsifier::breadcrumbs;
-}
-
-/// How many of `elements` a density keeps.
-std::uint64_t kept_elements(double density, std::uint64_t elements, bool to_nearest) {
-  if (density >= 1) return elements;
-  if (density <= 0 || elements == 0) return 0;
-  const double share = density * static_cast<double>(elements);
-  const auto count = static_cast<std::uint64_t>(to_nearest ? std::nearbyint(share) : share);
-  return std::clamp<std::uint64_t>(count, 1, elements);
+         all(tensor.sources, tensor.source_type) &&
+         all(tensor.importances, tensor.importance_type) && all(tensor.outputs, tensor.output_type);
 }
 
 /// Behind the last tensor of a launch.
 CombineTensor end_of(std::uint64_t tiles) {
-  CombineTensor end;
+  CombineTensor end = {};
   end.first_tile = tiles;
   return end;
 }
@@ -73,23 +60,14 @@ bool overlaps(std::vector<Range> ranges) {
 
 }  // namespace
 
-std::uint64_t tensor_name_hash(const std::string& name) {
-  std::uint64_t hash = 0;
-  for (const unsigned char c : name) hash = mix64(hash, c);
-  return hash;
-}
-
 std::optional<Error> unsupported(const MergeRule& rule) {
   switch (rule.method) {
-    case MergeMethod::slerp:
-    case MergeMethod::fisher:
     case MergeMethod::della:
     case MergeMethod::della_linear:
       return invalid("the GPU does not merge by this method",
                      {{"/method", std::string(name_of(rule.method)) +
-                                      " is merged by the processor only; on the GPU there are "
-                                      "linear, task_arithmetic, ties, dare_linear, dare_ties, "
-                                      "breadcrumbs and breadcrumbs_ties"}});
+                                      " is merged by the processor only, since it ranks every row; "
+                                      "the GPU has all other methods"}});
     default:
       return std::nullopt;
   }
@@ -97,7 +75,7 @@ std::optional<Error> unsupported(const MergeRule& rule) {
 
 bool merges_parts(const MergeRule& rule) {
   const MergeTraits traits = traits_of(rule.method);
-  return !uses_thresholds(traits) &&
+  return !uses_thresholds(traits) && rule.method != MergeMethod::slerp &&
          (traits.sparsifier == Sparsifier::none || rule.rescale != Rescale::l1);
 }
 
@@ -111,8 +89,7 @@ MergePlan::MergePlan(const MergeRule& rule, std::size_t sources, std::size_t cap
       limits_(device_limits()) {
   if (options.no_base) traits_.uses_base = false;
   // What the widest kernel reads from the last candidate on.
-  const std::size_t width =
-      traits_.sparsifier != Sparsifier::none ? sparse_width : most_plain_candidates;
+  const std::size_t width = pass_width() == 0 ? most_plain_candidates : pass_width();
   stride_ = (capacity + width - 1) / width * width + width;
 }
 
@@ -121,11 +98,17 @@ Result<MergePlan> MergePlan::make(const MergeRule& rule, std::size_t sources, st
   if (auto error = unsupported(rule)) return *error;
   if (sources == 0 || capacity == 0) return invalid("a merge needs a source and a candidate");
   MergePlan plan(rule, sources, capacity, options);
-  const bool sparse = plan.traits_.sparsifier != Sparsifier::none;
-  const std::size_t most = sparse ? most_sparse_sources(plan.limits_) : most_plain_sources;
+  const bool fisher = rule.method == MergeMethod::fisher;
+  const std::size_t most = plan.traits_.sparsifier != Sparsifier::none
+                               ? most_sparse_sources(plan.limits_)
+                           : fisher ? most_fisher_sources(plan.limits_)
+                                    : most_plain_sources;
   if (sources > most) {
     return invalid(std::to_string(sources) + " sources are too many for the GPU; at most " +
                    std::to_string(most) + " are merged by " + std::string(name_of(rule.method)));
+  }
+  if (rule.method == MergeMethod::slerp && sources != 2) {
+    return invalid("slerp is between two sources, not " + std::to_string(sources));
   }
   std::vector<Range> ranges;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
@@ -140,6 +123,10 @@ Result<MergePlan> MergePlan::make(const MergeRule& rule, std::size_t sources, st
     if (tensor.sources.size() != sources || tensor.outputs.size() != capacity) {
       return invalid(name + " needs " + std::to_string(sources) + " sources and " +
                      std::to_string(capacity) + " outputs");
+    }
+    if (tensor.importances.size() != (fisher ? sources : 0)) {
+      return invalid(name + (fisher ? " needs one row of importances per source"
+                                    : " takes no importances with this method"));
     }
     if (plan.traits_.uses_base != (tensor.base != nullptr)) {
       return invalid(name + (tensor.base == nullptr ? " needs a base" : " takes no base") +
@@ -159,6 +146,7 @@ Result<MergePlan> MergePlan::make(const MergeRule& rule, std::size_t sources, st
     };
     if (tensor.base != nullptr) add(tensor.base, tensor.base_type, false);
     for (const void* source : tensor.sources) add(source, tensor.source_type, false);
+    for (const void* row : tensor.importances) add(row, tensor.importance_type, false);
     for (const void* output : tensor.outputs) add(output, tensor.output_type, true);
     if (!there) return invalid(name + " has a null pointer");
     if (!natural) return invalid(name + " has a pointer that is not aligned to its type");
@@ -171,16 +159,20 @@ Result<MergePlan> MergePlan::make(const MergeRule& rule, std::size_t sources, st
 }
 
 void MergePlan::build(std::vector<PlanTensor> tensors) {
-  std::erase_if(tensors, [](const PlanTensor& tensor) { return tensor.elements == 0; });
-  std::stable_sort(tensors.begin(), tensors.end(), [](const PlanTensor& a, const PlanTensor& b) {
-    return a.source_type < b.source_type;
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    if (tensors[t].elements > 0) numbers_.push_back(t);
+  }
+  std::stable_sort(numbers_.begin(), numbers_.end(), [&](std::size_t a, std::size_t b) {
+    return tensors[a].source_type < tensors[b].source_type;
   });
-  tensors_ = std::move(tensors);
+  for (const std::size_t t : numbers_) tensors_.push_back(std::move(tensors[t]));
+  const bool slerp = rule_.method == MergeMethod::slerp;
 
   std::vector<CombineTensor> table;
   std::vector<const void*> rows;
   std::vector<void*> outputs;
   std::vector<SelectRow> select_rows;
+  std::vector<Stored> importance_types;
   first_parts_ = {0};
   for (std::size_t t = 0; t < tensors_.size(); ++t) {
     const PlanTensor& tensor = tensors_[t];
@@ -190,13 +182,17 @@ void MergePlan::build(std::vector<PlanTensor> tensors) {
     }
     Batch& batch = batches_.back();
     const bool aligned = all_aligned(tensor);
-    table.push_back(
-        {tensor.elements, batch.tiles, tensor.first_element, tensor.base,
-         static_cast<std::uint32_t>(rows.size()), static_cast<std::uint32_t>(outputs.size()),
-         static_cast<std::uint32_t>(tensor.group), tensor.base_type, tensor.output_type, aligned});
+    table.push_back({tensor.elements, batch.tiles, tensor.first_element, tensor.base,
+                     static_cast<std::uint32_t>(rows.size()),
+                     static_cast<std::uint32_t>(outputs.size()),
+                     // Weights of a spherical interpolation are a tensor's own.
+                     static_cast<std::uint32_t>(slerp ? t : tensor.group), tensor.base_type,
+                     tensor.output_type, aligned});
     ++batch.tensors;
     batch.tiles += tiles_of(tensor.elements);
     rows.insert(rows.end(), tensor.sources.begin(), tensor.sources.end());
+    rows.insert(rows.end(), tensor.importances.begin(), tensor.importances.end());
+    importance_types.push_back(tensor.importance_type);
     outputs.insert(outputs.end(), tensor.outputs.begin(), tensor.outputs.end());
     const void* base = options_.deltas ? nullptr : tensor.base;
     for (const void* source : tensor.sources) {
@@ -205,6 +201,7 @@ void MergePlan::build(std::vector<PlanTensor> tensors) {
       first_parts_.push_back(first_parts_.back() + parts_of(tensor.elements));
     }
     input_bytes_ += tensor.elements * (sources_ * size_of(tensor.source_type) +
+                                       tensor.importances.size() * size_of(tensor.importance_type) +
                                        (tensor.base != nullptr ? size_of(tensor.base_type) : 0));
     output_bytes_ += tensor.elements * size_of(tensor.output_type);
   }
@@ -218,21 +215,31 @@ void MergePlan::build(std::vector<PlanTensor> tensors) {
   put(table_, table);
   put(rows_, rows);
   put(outputs_, outputs);
-  weights_.reserve(rule_.group_count() * sources_ * stride_);
+  weights_.reserve((slerp ? tensors_.size() : rule_.group_count()) * sources_ * stride_);
   factors_.reserve(rule_.group_count() * stride_);
-  if (traits_.sparsifier != Sparsifier::none) {
+  if (rule_.method == MergeMethod::fisher) {
+    put(importance_types_, importance_types);
+    wrong_.reserve(tensors_.size());
+  }
+  if (traits_.sparsifier != Sparsifier::none || slerp) {
     put(select_rows_, select_rows);
     put(norm_blocks_, first_parts_);
+  }
+  if (traits_.sparsifier != Sparsifier::none) {
     sparse_.reserve(select_rows.size() * stride_);
     if (rule_.rescale == Rescale::l1) norms_.reserve(first_parts_.back() * (1 + sparse_width));
   }
   stream.synchronize();
 }
 
+std::size_t MergePlan::pass_width() const {
+  if (traits_.sparsifier != Sparsifier::none) return sparse_width;
+  return rule_.method == MergeMethod::fisher ? fisher_width : 0;
+}
+
 std::size_t MergePlan::passes(std::size_t candidates) const {
-  const std::size_t width = traits_.sparsifier != Sparsifier::none
-                                ? sparse_width
-                                : plain_candidates(most_plain_candidates, options_.path);
+  const std::size_t width =
+      pass_width() == 0 ? plain_candidates(most_plain_candidates, options_.path) : pass_width();
   return (candidates + width - 1) / width;
 }
 
@@ -263,7 +270,16 @@ Result<void> MergePlan::run(std::span<const MergeCandidate> candidates, cudaStre
   if (candidates.empty() || tensors_.empty()) return {};
   // Tables of the last run may still be read.
   if (ran_) finished_.hold(stream);
-  upload_weights(candidates, stream);
+  const bool fisher = rule_.method == MergeMethod::fisher;
+  if (rule_.method == MergeMethod::slerp) {
+    upload_slerp(candidates, stream);
+  } else {
+    upload_weights(candidates, stream);
+  }
+  if (fisher) {
+    check(cudaMemsetAsync(wrong_.data(), 0, tensors_.size() * sizeof(std::uint32_t), stream),
+          "clearing flags");
+  }
   const bool sparse = traits_.sparsifier != Sparsifier::none;
   if (sparse) {
     upload_sparse(candidates, stream);
@@ -272,8 +288,8 @@ Result<void> MergePlan::run(std::span<const MergeCandidate> candidates, cudaStre
   for (const Batch& batch : batches_) {
     for (std::size_t first = 0; first < candidates.size();) {
       const std::size_t left = candidates.size() - first;
-      const std::size_t count = sparse ? std::min<std::size_t>(left, sparse_width)
-                                       : plain_candidates(left, options_.path);
+      const std::size_t count =
+          pass_width() > 0 ? std::min(left, pass_width()) : plain_candidates(left, options_.path);
       CombineBatch combine = batch_of(batch);
       combine.first_candidate = static_cast<std::uint32_t>(first);
       combine.candidates = static_cast<std::uint32_t>(count);
@@ -282,6 +298,10 @@ Result<void> MergePlan::run(std::span<const MergeCandidate> candidates, cudaStre
                               {combine, sparse_.data(), thresholds_.data(), batch.first_tensor,
                                traits_.elects_sign, rule_.normalize},
                               stream);
+      } else if (fisher) {
+        launch_combine_fisher(
+            limits_, batch.source,
+            {combine, importance_types_.data(), batch.first_tensor, wrong_.data()}, stream);
       } else {
         launch_combine(limits_, batch.source, options_.path, combine, stream);
       }
@@ -299,23 +319,14 @@ void MergePlan::upload_weights(std::span<const MergeCandidate> candidates, cudaS
   for (std::size_t g = 0; g < rule_.group_count(); ++g) {
     for (std::size_t p = 0; p < candidates.size(); ++p) {
       const GroupCoefficients& group = candidates[p].groups[g];
-      const double sum = std::accumulate(group.weights.begin(), group.weights.end(), 0.0);
-      double divisor = 1;
-      double factor = 1;
-      if (rule_.method == MergeMethod::linear) {
-        if (rule_.normalize) divisor = sum;
-      } else {
-        // An election divides by the weights of those who agree, element by element.
-        factor = group.lambda;
-        const bool divides = rule_.normalize && !traits_.elects_sign;
-        if (divides && std::abs(sum) >= 1e-8) factor /= sum;
-        // Without a base there is no last step that would apply it.
-        if (!traits_.uses_base) divisor = 1 / factor;
-      }
+      WeightFactors of = weight_factors(rule_, group);
+      // Without a base there is no last step that would apply it.
+      if (!traits_.uses_base) of.divisor /= of.finish;
       for (std::size_t k = 0; k < sources_; ++k) {
-        weights[(g * sources_ + k) * stride_ + p] = static_cast<float>(group.weights[k] / divisor);
+        weights[(g * sources_ + k) * stride_ + p] =
+            static_cast<float>(group.weights[k] / of.divisor);
       }
-      factors[g * stride_ + p] = static_cast<float>(factor);
+      factors[g * stride_ + p] = static_cast<float>(of.finish);
     }
   }
   // From pageable memory: copied before the call returns.
@@ -323,170 +334,49 @@ void MergePlan::upload_weights(std::span<const MergeCandidate> candidates, cudaS
   upload(factors.data(), factors.size(), factors_.data(), stream);
 }
 
-void MergePlan::upload_sparse(std::span<const MergeCandidate> candidates, cudaStream_t stream) {
-  std::vector<SparseRow> rows(tensors_.size() * sources_ * stride_);
-  std::vector<Question> questions;
-  std::vector<std::uint64_t> counts;  // that are asked for of one row
+void MergePlan::upload_slerp(std::span<const MergeCandidate> candidates, cudaStream_t stream) {
+  if (cosines_.empty()) measure_angles(stream);
+  std::vector<float> weights(tensors_.size() * sources_ * stride_);
   for (std::size_t t = 0; t < tensors_.size(); ++t) {
-    const PlanTensor& tensor = tensors_[t];
-    for (std::size_t k = 0; k < sources_; ++k) {
-      const std::size_t row = t * sources_ + k;
-      counts.clear();
-      if (uses_thresholds(traits_)) {
-        for (const MergeCandidate& candidate : candidates) {
-          const Counts asked =
-              counts_of(candidate.groups[tensor.group].densities[k], tensor.elements);
-          for (const std::uint64_t count : {asked.largest, asked.dropped}) {
-            if (count > 0 && count < tensor.elements) counts.push_back(count);
-          }
-        }
-        std::sort(counts.begin(), counts.end());
-        counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
-      }
-      const auto first = static_cast<std::int32_t>(questions.size());
-      for (const std::uint64_t count : counts) questions.push_back({row, count});
-      const auto threshold = [&](std::uint64_t count) {
-        const auto at = std::lower_bound(counts.begin(), counts.end(), count);
-        return at == counts.end() || *at != count
-                   ? -1
-                   : first + static_cast<std::int32_t>(at - counts.begin());
-      };
-      for (std::size_t p = 0; p < candidates.size(); ++p) {
-        const GroupCoefficients& group = candidates[p].groups[tensor.group];
-        const double density = group.densities[k];
-        SparseRow& out = rows[row * stride_ + p];
-        out.key = mix64(mix64(candidates[p].seed, tensor.name_hash), k);
-        out.weight = static_cast<float>(group.weights[k]);
-        double scale = group.weights[k];
-        // Without a base there is no last step that would apply it.
-        if (!traits_.uses_base) scale *= group.lambda;
-        if (density >= 1) {
-          out.kind = SparseKind::all;
-        } else if (density > 0) {
-          if (rule_.rescale == Rescale::expected) scale /= density;
-          if (traits_.sparsifier == Sparsifier::random) {
-            out.kind = SparseKind::random;
-            out.below = static_cast<std::uint32_t>(std::min(density * 0x1p32, 0x1p32 - 1));
-          } else {
-            const Counts asked = counts_of(density, tensor.elements);
-            out.kind = SparseKind::between;
-            out.kept = threshold(asked.largest);
-            out.dropped = threshold(asked.dropped);
-          }
-        }
-        out.scale = static_cast<float>(scale);
+    for (std::size_t p = 0; p < candidates.size(); ++p) {
+      const auto both = slerp_weights(cosines_[t], candidates[p].groups[tensors_[t].group].t);
+      for (std::size_t k = 0; k < sources_; ++k) {
+        weights[(t * sources_ + k) * stride_ + p] = static_cast<float>(both.at(k));
       }
     }
   }
-  upload(rows.data(), rows.size(), sparse_.data(), stream);
-  select(std::move(questions), stream);
+  upload(weights.data(), weights.size(), weights_.data(), stream);
 }
 
-MergePlan::Counts MergePlan::counts_of(double density, std::uint64_t elements) const {
-  const std::uint64_t kept = kept_elements(density, elements, options_.keep_ties);
-  Counts counts{kept, 0};
-  if (traits_.sparsifier == Sparsifier::breadcrumbs && density > 0 && density < 1) {
-    counts.dropped = std::min(
-        static_cast<std::uint64_t>(rule_.gamma * static_cast<double>(elements)), elements - kept);
-    counts.largest += counts.dropped;
-  }
-  return counts;
-}
-
-void MergePlan::select(std::vector<Question> questions, cudaStream_t stream) {
-  if (questions == answered_) return;
-  answered_ = std::move(questions);
-  thresholds_.reserve(answered_.size());
-  // As many at a time as the scratch memory takes.
-  const std::size_t most =
-      std::max<std::size_t>(options_.scratch_bytes / (digit_buckets * sizeof(std::uint32_t)), 1);
-  for (std::size_t first = 0; first < answered_.size(); first += most) {
-    select_some(first, std::min(most, answered_.size() - first), stream);
-  }
-}
-
-void MergePlan::select_some(std::size_t first, std::size_t count, cudaStream_t stream) {
-  const std::span<const Question> questions = std::span(answered_).subspan(first, count);
-  std::vector<SelectQuestion> table;
-  std::vector<SelectGroup> first_groups;
-  std::vector<SelectGroup> groups;
-  std::vector<std::uint64_t> first_ties;
-  std::vector<std::uint32_t> tie_slots;
-  std::uint64_t first_blocks = 0;
-  std::uint64_t blocks = 0;
-  std::uint32_t first_of_row = 0;
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    const Question& question = questions[i];
-    const auto index = static_cast<std::uint32_t>(i);
-    const auto row = static_cast<std::uint32_t>(question.row);
-    const auto parts = static_cast<std::uint32_t>(first_parts_[row + 1] - first_parts_[row]);
-    const bool new_row = i == 0 || questions[i - 1].row != question.row;
-    if (new_row) {
-      first_of_row = index;
-      first_groups.push_back({first_blocks, row, index, 1, parts});
-      first_blocks += parts;
+void MergePlan::measure_angles(cudaStream_t stream) {
+  // Both rows of a tensor have the same parts.
+  const auto blocks = static_cast<std::uint32_t>(first_parts_.back() / 2);
+  const DeviceBuffer<double> sums(std::size_t{blocks} * 3);
+  launch_multiply_rows({select_rows_.data(), norm_blocks_.data(),
+                        static_cast<std::uint32_t>(tensors_.size()), sums.data()},
+                       blocks, stream);
+  std::vector<double> parts(sums.size());
+  download(sums.data(), parts.size(), parts.data(), stream);
+  check(cudaStreamSynchronize(stream), "measuring angles");
+  for (std::size_t t = 0; t < tensors_.size(); ++t) {
+    std::array<double, 3> products{};
+    for (std::uint64_t part = first_parts_[2 * t] / 2; part < first_parts_[2 * t + 2] / 2; ++part) {
+      for (std::size_t i = 0; i < 3; ++i) products.at(i) += parts[part * 3 + i];
     }
-    if (new_row || groups.back().questions == group_questions) {
-      groups.push_back({blocks, row, index, 0, parts});
-      blocks += parts;
-    }
-    first_ties.push_back(groups.back().first_block);
-    tie_slots.push_back(groups.back().questions++);
-    table.push_back(
-        {question.count, 0, 0, row, static_cast<std::uint32_t>(first + i), first_of_row});
+    cosines_.push_back(cosine_between(products));
   }
-  const auto first_count = static_cast<std::uint32_t>(first_groups.size());
-  const auto group_count = static_cast<std::uint32_t>(groups.size());
-  first_groups.push_back({first_blocks, 0, 0, 0, 0});
-  groups.push_back({blocks, 0, 0, 0, 0});
-  first_groups.insert(first_groups.end(), groups.begin(), groups.end());
-
-  questions_.reserve(table.size());
-  groups_.reserve(first_groups.size());
-  first_ties_.reserve(first_ties.size());
-  tie_slots_.reserve(tie_slots.size());
-  histograms_.reserve(table.size() * digit_buckets);
-  ties_.reserve(blocks * group_questions);
-  upload(table.data(), table.size(), questions_.data(), stream);
-  upload(first_groups.data(), first_groups.size(), groups_.data(), stream);
-  upload(first_ties.data(), first_ties.size(), first_ties_.data(), stream);
-  upload(tie_slots.data(), tie_slots.size(), tie_slots_.data(), stream);
-
-  SelectLaunch launch;
-  launch.all = {select_rows_.data(),
-                questions_.data(),
-                groups_.data() + first_count + 1,
-                group_count,
-                static_cast<std::uint32_t>(table.size()),
-                histograms_.data(),
-                ties_.data(),
-                first_ties_.data(),
-                tie_slots_.data(),
-                thresholds_.data(),
-                options_.keep_ties};
-  launch.first = launch.all;
-  launch.first.groups = groups_.data();
-  launch.first.group_count = first_count;
-  launch.first_blocks = static_cast<std::uint32_t>(first_blocks);
-  launch.all_blocks = static_cast<std::uint32_t>(blocks);
-  launch_select(launch, stream);
 }
 
-void MergePlan::restore(std::size_t candidates, cudaStream_t stream) {
-  for (std::size_t first = 0; first < candidates; first += sparse_width) {
-    NormBatch batch = {};
-    batch.rows = select_rows_.data();
-    batch.first_block = norm_blocks_.data();
-    batch.row_count = static_cast<std::uint32_t>(tensors_.size() * sources_);
-    batch.sparse = sparse_.data();
-    batch.thresholds = thresholds_.data();
-    batch.sums = norms_.data();
-    batch.stride = static_cast<std::uint32_t>(stride_);
-    batch.first_candidate = static_cast<std::uint32_t>(first);
-    batch.candidates =
-        static_cast<std::uint32_t>(std::min<std::size_t>(sparse_width, candidates - first));
-    launch_restore_norms(batch, static_cast<std::uint32_t>(first_parts_.back()), stream);
+std::vector<std::size_t> MergePlan::wrong_importances(cudaStream_t stream) const {
+  std::vector<std::size_t> out;
+  if (rule_.method != MergeMethod::fisher || !ran_) return out;
+  std::vector<std::uint32_t> flags(tensors_.size());
+  download(wrong_.data(), flags.size(), flags.data(), stream);
+  check(cudaStreamSynchronize(stream), "waiting for the device");
+  for (std::size_t t = 0; t < flags.size(); ++t) {
+    if (flags[t] != 0) out.push_back(numbers_[t]);
   }
+  return out;
 }
 
 }  // namespace paretod::cuda

@@ -2,15 +2,14 @@
 // Merges of tensors that lie in device memory: what the C interface (paretod_cuda.h) and the merge
 // engine (cuda_merge_engine.hpp) are made of.  A plan knows where everything is; a run is told the
 // candidates' numbers.  Results are those of the engine on the processor, bit for bit where no
-// tensor cores are used and norms are not restored (combine.cuh); masks always are.
+// tensor cores are used, norms are not restored (combine.cuh) and no angle is measured; masks
+// always are.  It has all methods but della_linear and della, which need an order within every row
+// and are left to the processor.
 //
-// Of the methods it has linear, task_arithmetic, ties, dare_linear, dare_ties, breadcrumbs and
-// breadcrumbs_ties; the others need an order within rows (della), angles (slerp) or further models
-// (fisher), and are left to the processor.
-//
-// A run only puts work on its stream and does not wait for it.  One thread at a time; runs on
-// different streams follow each other.  Pointers stay valid as long as the plan; outputs overlap
-// neither sources nor bases.
+// A run only puts work on its stream and does not wait for it, but for the first one of slerp,
+// which measures the angles.  Sources and bases stay as they are while a plan is used: thresholds
+// and angles are kept from run to run.  One thread at a time; runs on different streams follow each
+// other.  Pointers stay valid as long as the plan; outputs overlap neither sources nor bases.
 
 #include <cstddef>
 #include <cstdint>
@@ -38,6 +37,9 @@ struct PlanTensor {
   const void* base = nullptr;        ///< where the method has a base
   std::vector<const void*> sources;  ///< device memory, aligned to their type
   std::vector<void*> outputs;        ///< one per candidate that a run may have
+  /// fisher: one per source.
+  std::vector<const void*> importances = {};
+  Stored importance_type = Stored::f32;
 };
 
 struct PlanOptions {
@@ -53,8 +55,6 @@ struct PlanOptions {
   std::size_t scratch_bytes = std::size_t{64} << 20;
 };
 
-/// Of a tensor's name, as the engine on the processor hashes it.
-std::uint64_t tensor_name_hash(const std::string& name);
 /// Why the rule cannot be merged by on the device.
 std::optional<Error> unsupported(const MergeRule& rule);
 /// Whether parts of tensors can be merged one by one.
@@ -75,6 +75,9 @@ class MergePlan {
   /// Errors are the candidates' (check_candidate), before anything is launched.  CudaError: the
   /// device failed.
   Result<void> run(std::span<const MergeCandidate> candidates, cudaStream_t stream);
+  /// fisher, after a run: numbers of the tensors (of make()) of which an importance is negative or
+  /// NaN.  Waits for the stream.
+  [[nodiscard]] std::vector<std::size_t> wrong_importances(cudaStream_t stream) const;
   /// For the last run, before the plan or what it points to goes.
   void wait() const {
     if (ran_) finished_.synchronize();
@@ -94,22 +97,21 @@ class MergePlan {
     std::uint64_t count = 0;
     friend bool operator==(const Question&, const Question&) = default;
   };
-  /// Of the largest elements, and of those of them that are dropped.
-  struct Counts {
-    std::uint64_t largest = 0;
-    std::uint64_t dropped = 0;
-  };
 
   MergePlan(const MergeRule& rule, std::size_t sources, std::size_t capacity,
             const PlanOptions& options);
   void build(std::vector<PlanTensor> tensors);
   void upload_weights(std::span<const MergeCandidate> candidates, cudaStream_t stream);
+  void upload_slerp(std::span<const MergeCandidate> candidates, cudaStream_t stream);
+  /// Between the two sources of each tensor.
+  void measure_angles(cudaStream_t stream);
   void upload_sparse(std::span<const MergeCandidate> candidates, cudaStream_t stream);
-  [[nodiscard]] Counts counts_of(double density, std::uint64_t elements) const;
   void select(std::vector<Question> questions, cudaStream_t stream);
   /// Answers `count` of them from `first` on.
   void select_some(std::size_t first, std::size_t count, cudaStream_t stream);
   void restore(std::size_t candidates, cudaStream_t stream);
+  /// Candidates of a pass where it is not launch_combine's to say; else 0.
+  [[nodiscard]] std::size_t pass_width() const;
   [[nodiscard]] CombineBatch batch_of(const Batch& batch) const;
 
   MergeRule rule_;
@@ -122,7 +124,8 @@ class MergePlan {
   std::uint64_t input_bytes_ = 0;
   std::uint64_t output_bytes_ = 0;
 
-  std::vector<PlanTensor> tensors_;  ///< by type of source
+  std::vector<PlanTensor> tensors_;   ///< by type of source
+  std::vector<std::size_t> numbers_;  ///< of these in make()
   std::vector<Batch> batches_;
   DeviceBuffer<CombineTensor> table_;
   DeviceBuffer<const void*> rows_;
@@ -130,7 +133,11 @@ class MergePlan {
   DeviceBuffer<float> weights_;
   DeviceBuffer<float> factors_;
 
-  // Of sparsifying methods.
+  DeviceBuffer<Stored> importance_types_;
+  DeviceBuffer<std::uint32_t> wrong_;  ///< fisher: per tensor
+  std::vector<double> cosines_;        ///< slerp: per tensor, once measured
+
+  // Of sparsifying methods; rows and parts of slerp too.
   std::vector<std::uint64_t> first_parts_;  ///< of each row [tensor][source], in parts
   DeviceBuffer<SelectRow> select_rows_;
   DeviceBuffer<SparseRow> sparse_;

@@ -18,18 +18,18 @@ inline constexpr unsigned block_threads = 256;
 /// Elements of a tile, the unit of work of a block: four per thread, one 16-byte access at float32.
 inline constexpr unsigned tile_elements = 4 * block_threads;
 
-/// One tensor of a pass.
+/// One tensor of a pass; plain, so that it can lie in shared memory.
 struct CombineTensor {
-  std::uint64_t elements = 0;
-  std::uint64_t first_tile = 0;     ///< of all tensors' tiles
-  std::uint64_t first_element = 0;  ///< of a part: its place in the whole tensor
-  const void* base = nullptr;       ///< null: none
-  std::uint32_t first_row = 0;      ///< of CombineBatch::rows: one per source
-  std::uint32_t first_out = 0;      ///< of CombineBatch::outputs: one per candidate
-  std::uint32_t group = 0;
-  Stored base_type = Stored::f32;
-  Stored output_type = Stored::f32;
-  bool aligned = false;  ///< all pointers to four numbers
+  std::uint64_t elements;
+  std::uint64_t first_tile;     ///< of all tensors' tiles
+  std::uint64_t first_element;  ///< of a part: its place in the whole tensor
+  const void* base;             ///< null: none
+  std::uint32_t first_row;      ///< of CombineBatch::rows: one per source
+  std::uint32_t first_out;      ///< of CombineBatch::outputs: one per candidate
+  std::uint32_t group;
+  Stored base_type;
+  Stored output_type;
+  bool aligned;  ///< all pointers to four numbers
 };
 
 struct CombineBatch {
@@ -47,6 +47,17 @@ struct CombineBatch {
   std::uint32_t candidates;  ///< of this pass
   bool subtract;             ///< the base, from each source
 };
+
+/// For combine_fisher: rows of importances follow the tensor's rows of sources.
+struct FisherBatch {
+  CombineBatch combine;
+  const Stored* importance_types;  ///< per tensor
+  std::uint32_t first_tensor;      ///< number of combine.tensors[0]
+  std::uint32_t* wrong;            ///< per tensor: set where an importance is negative or NaN
+};
+
+/// Candidates of one pass of a fisher merge.
+inline constexpr unsigned fisher_width = 4;
 
 /// Elements of magnitude bits above `bits`, and the first of those of equal bits: below `cut`.
 struct Threshold {
@@ -137,6 +148,14 @@ struct SelectBatch {
   const std::uint32_t* tie_slot;   ///< per question: its place in the group
   Threshold* thresholds;
   bool keep_ties;
+};
+
+/// Rows [tensor][2], in parts as in a selection.
+struct ProductBatch {
+  const SelectRow* rows;
+  const std::uint64_t* first_block;  ///< per row, both rows of a tensor counted
+  std::uint32_t tensors;
+  double* sums;  ///< [block][3]: first with itself, second with itself, first with second
 };
 
 /// Rows [tensor][source], in parts as in a selection.

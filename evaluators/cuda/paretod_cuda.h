@@ -1,4 +1,4 @@
-/* Merges of models in GPU memory: the binary interface of libparetod_cuda, version 1, plain C.
+/* Merges of models in GPU memory: the binary interface of libparetod_cuda, version 2, plain C.
  *
  * For programs that own the memory, such as PyTorch: pointers go in, nothing is copied, and work is
  * only put on the caller's stream.  A plan is made once for tensors that stay where they are; each
@@ -10,8 +10,9 @@
  *   paretod_cuda_plan_run(plan, candidates, 1, stream, error, sizeof error);
  *
  * Methods and numbers mean what they mean to the merge evaluator (evaluators/merge/
- * merge_method.hpp); available are linear, task_arithmetic, ties, dare_linear, dare_ties,
- * breadcrumbs and breadcrumbs_ties.
+ * merge_method.hpp); there are all methods but della_linear and della.  Sources, base and importances
+ * may not change while a plan is used: thresholds and angles are kept from run to run, and only the
+ * first run of slerp waits for the device.
  *
  * A plan is used by one thread at a time.  Functions return 0, or 1 for a wrong argument, or 2 when
  * the device failed; `error` then says why, ended by a zero.  After a 2 the process should end: CUDA
@@ -27,7 +28,7 @@
 extern "C" {
 #endif
 
-#define PARETOD_CUDA_VERSION 1
+#define PARETOD_CUDA_VERSION 2
 
 enum { PARETOD_CUDA_F32 = 0, PARETOD_CUDA_F16 = 1, PARETOD_CUDA_BF16 = 2 };
 enum { PARETOD_CUDA_OK = 0, PARETOD_CUDA_INVALID = 1, PARETOD_CUDA_FAILED = 2 };
@@ -56,12 +57,15 @@ typedef struct paretod_cuda_tensor {
   const void *base;           /* device memory; NULL where the method has no base */
   const void *const *sources; /* one per source: device memory */
   void *const *outputs;       /* one per candidate of the largest run: device memory */
+  const void *const *importances; /* fisher: one per source, none negative; else NULL */
+  int importance_type;
 } paretod_cuda_tensor;
 
 typedef struct paretod_cuda_candidate {
   const double *weights;   /* [groups][sources] */
   const double *densities; /* [groups][sources]; NULL: all 1 */
   const double *lambdas;   /* [groups]; NULL: all 1 */
+  const double *ts;        /* [groups], of slerp; NULL: all 0.5 */
   uint64_t seed;           /* of random masks */
 } paretod_cuda_candidate;
 

@@ -28,8 +28,23 @@ double value_of(std::uint16_t bits, int exponent_bits) {
   return bits >> 15 != 0 ? -value : value;
 }
 
+/// Of all patterns without a sign.
+const std::vector<double>& values_of(int exponent_bits) {
+  const auto all = [](int bits) {
+    std::vector<double> values(0x8000);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = value_of(static_cast<std::uint16_t>(i), bits);
+    }
+    return values;
+  };
+  static const std::vector<double> halves = all(5);
+  static const std::vector<double> bfloats = all(8);
+  return exponent_bits == 5 ? halves : bfloats;
+}
+
 /// Nearest, ties to the even pattern, by bisection over the positive numbers.
 std::uint16_t nearest(float value, int exponent_bits) {
+  const std::vector<double>& values = values_of(exponent_bits);
   const std::uint16_t sign = std::signbit(value) ? 0x8000 : 0;
   const double x = std::abs(static_cast<double>(value));
   if (std::isnan(value)) return 0x7FFF;
@@ -39,13 +54,11 @@ std::uint16_t nearest(float value, int exponent_bits) {
   std::uint16_t high = infinity;
   while (high - low > 1) {
     const auto middle = static_cast<std::uint16_t>((low + high) / 2);
-    (value_of(middle, exponent_bits) <= x ? low : high) = middle;
+    (values[middle] <= x ? low : high) = middle;
   }
   // Infinity stands where the next number would be.
-  const double below = value_of(low, exponent_bits);
-  const double above =
-      high == infinity ? 2 * below - value_of(static_cast<std::uint16_t>(low - 1), exponent_bits)
-                       : value_of(high, exponent_bits);
+  const double below = values[low];
+  const double above = high == infinity ? 2 * below - values[low - 1U] : values[high];
   if (x >= above) return sign | high;
   const double middle = (below + above) / 2;
   const bool up = x > middle || (x == middle && low % 2 != 0);
@@ -62,12 +75,13 @@ std::vector<bool> by_magnitude(const std::vector<float>& d, std::uint64_t kept,
                                std::uint64_t dropped, bool ties) {
   std::vector<std::size_t> order(d.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
+  // By bits, so that what is not a number has a place too: beyond infinity.
+  const auto magnitude = [&](std::size_t i) { return std::bit_cast<std::uint32_t>(d[i]) << 1; };
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return std::abs(d[a]) > std::abs(d[b]); });
+                   [&](std::size_t a, std::size_t b) { return magnitude(a) > magnitude(b); });
   std::vector<bool> out(d.size());
   std::uint64_t end = dropped + kept;
-  while (ties && end > 0 && end < d.size() &&
-         std::abs(d[order[end]]) == std::abs(d[order[end - 1]])) {
+  while (ties && end > 0 && end < d.size() && magnitude(order[end]) == magnitude(order[end - 1])) {
     ++end;
   }
   for (std::uint64_t i = dropped; i < end; ++i) out[order[i]] = true;
@@ -103,11 +117,67 @@ std::vector<bool> kept_of(const MergeRule& rule, const PlanOptions& options,
   return by_magnitude(d, kept, dropped, options.keep_ties);
 }
 
+/// Each element by its weights in `scales`, divided by those of the importances.
+ReferenceResult weighted_by_importance(const ReferenceTensor& tensor,
+                                       const std::vector<float>& scales) {
+  const std::size_t n = tensor.sources[0].size();
+  ReferenceResult out{std::vector<float>(n), std::vector<double>(n), std::vector<double>(n)};
+  for (std::size_t i = 0; i < n; ++i) {
+    float sum = 0;
+    float divisor = 0;
+    float fallback = 0;
+    double exact = 0;
+    double exact_divisor = 0;
+    double exact_fallback = 0;
+    double magnitude = 0;
+    for (std::size_t k = 0; k < scales.size(); ++k) {
+      const float x = tensor.sources[k][i];
+      const float f = tensor.importances[k][i];
+      sum = std::fma(scales[k], f * x, sum);
+      divisor = std::fma(scales[k], f, divisor);
+      fallback = std::fma(scales[k], x, fallback);
+      const double weight = static_cast<double>(scales[k]) * static_cast<double>(f);
+      exact += weight * static_cast<double>(x);
+      exact_divisor += weight;
+      exact_fallback += static_cast<double>(scales[k]) * static_cast<double>(x);
+      magnitude += std::abs(weight * static_cast<double>(x));
+    }
+    const bool none = divisor == 0;
+    out.merged[i] = none ? fallback : sum / divisor;
+    out.exact[i] = none ? exact_fallback : exact / exact_divisor;
+    out.magnitude[i] = none ? std::abs(exact_fallback) : magnitude / exact_divisor;
+  }
+  return out;
+}
+
+/// Weights of a spherical interpolation, with the angle's sums in order.
+std::array<double, 2> spherical_weights(const ReferenceTensor& tensor, double t) {
+  double first = 0;
+  double second = 0;
+  double both = 0;
+  for (std::size_t i = 0; i < tensor.sources[0].size(); ++i) {
+    const double a = static_cast<double>(tensor.sources[0][i]);
+    const double b = static_cast<double>(tensor.sources[1][i]);
+    first += a * a;
+    second += b * b;
+    both += a * b;
+  }
+  const double norms =
+      std::sqrt(first > 1e-16 ? first : 1) * std::sqrt(second > 1e-16 ? second : 1);
+  const double cosine = std::clamp(both / norms, -1.0, 1.0);
+  if (std::abs(cosine) > 0.9995) return {1 - t, t};
+  const double angle = std::acos(cosine);
+  return {std::sin((1 - t) * angle) / std::sin(angle), std::sin(t * angle) / std::sin(angle)};
+}
+
 }  // namespace
 
 float reference_rounded(Stored type, float value) {
   if (type == Stored::f32) return value;
-  return static_cast<float>(value_of(nearest(value, exponent_bits(type)), exponent_bits(type)));
+  const std::uint16_t bits = nearest(value, exponent_bits(type));
+  if (std::isnan(value)) return value;
+  const auto magnitude = static_cast<float>(values_of(exponent_bits(type))[bits & 0x7FFFU]);
+  return bits >> 15 != 0 ? -magnitude : magnitude;
 }
 
 std::vector<std::uint8_t> reference_stored(Stored type, const std::vector<float>& values) {
@@ -133,9 +203,9 @@ ReferenceResult reference_merge(const MergeRule& rule, const PlanOptions& option
   const std::size_t sources = tensor.sources.size();
   const double weight_sum = std::accumulate(group.weights.begin(), group.weights.end(), 0.0);
 
-  double finish = rule.method == MergeMethod::linear ? 1 : group.lambda;
-  if (rule.method != MergeMethod::linear && rule.normalize && !traits.elects_sign &&
-      std::abs(weight_sum) >= 1e-8) {
+  // Of what is added to a base, and with PlanOptions::no_base of the sum itself.
+  double finish = traits.uses_base ? group.lambda : 1;
+  if (traits.uses_base && rule.normalize && !traits.elects_sign && std::abs(weight_sum) >= 1e-8) {
     finish /= weight_sum;
   }
   // Of each source, what takes part and by how much.
@@ -148,8 +218,10 @@ ReferenceResult reference_merge(const MergeRule& rule, const PlanOptions& option
       parts[k][i] = parts[k][i] - tensor.base[i];
     }
     double scale = group.weights[k];
-    if (rule.method == MergeMethod::linear && rule.normalize) scale /= weight_sum;
-    if (!sparse && !based && rule.method != MergeMethod::linear) scale /= 1 / finish;
+    const bool divided = rule.method == MergeMethod::linear && rule.normalize;
+    if (divided || rule.method == MergeMethod::fisher) scale /= weight_sum;
+    if (rule.method == MergeMethod::slerp) scale = spherical_weights(tensor, group.t).at(k);
+    if (!sparse && !based) scale /= 1 / finish;
     if (sparse && !based) scale *= group.lambda;
     if (sparse) {
       const double density = group.densities[k];
@@ -170,6 +242,8 @@ ReferenceResult reference_merge(const MergeRule& rule, const PlanOptions& option
       }
     }
   }
+
+  if (rule.method == MergeMethod::fisher) return weighted_by_importance(tensor, scales);
 
   ReferenceResult out{std::vector<float>(n), std::vector<double>(n), std::vector<double>(n)};
   for (std::size_t i = 0; i < n; ++i) {

@@ -16,6 +16,7 @@ struct ReferenceTensor {
   std::uint64_t first_element = 0;
   std::vector<float> base;  ///< empty: none
   std::vector<std::vector<float>> sources;
+  std::vector<std::vector<float>> importances = {};  ///< fisher
 };
 
 /// What one candidate makes of it, in the operations and the order of the kernels; `exact` the same

@@ -10,9 +10,11 @@ set(PARETOD_CUDA_SOURCES
   diffusion_checks.cpp
   merge_checks.cpp
   merge_plan.cpp
+  merge_plan_sparse.cpp
   reference_merge.cpp)
 # Of the evaluator process: they need the headers of nlohmann-json and Eigen.
 set(PARETOD_CUDA_EVALUATOR_SOURCES
   cuda_diffusion_evaluator.cpp
   cuda_merge_engine.cpp
+  cuda_merge_evaluator.cpp
   diffusion_scorer.cpp)

@@ -2,6 +2,7 @@
 
 #include "evaluators/cuda/kernels/resident.cuh"
 #include "evaluators/cuda/kernels/restore_norm.cuh"
+#include "evaluators/cuda/kernels/row_products.cuh"
 #include "evaluators/cuda/merge_launch.hpp"
 
 namespace paretod::cuda {
@@ -15,7 +16,7 @@ void sparse_source(const DeviceLimits& limits, const SparseBatch& batch, cudaStr
   const std::size_t bytes =
       row_table_bytes(batch.combine.sources) +
       batch.combine.sources * (single ? 1 : sparse_width) * sizeof(ResolvedRow);
-  allow_shared(kernel, bytes);
+  allow_shared(kernel, shared_budget(limits));
   launch(kernel,
          {{resident_blocks(limits, kernel, bytes, batch.combine.tiles)}, {block_threads}, bytes},
          stream, batch);
@@ -69,6 +70,11 @@ void launch_select(const SelectLaunch& select, cudaStream_t stream) {
   }
   if (!all.keep_ties) launch(select_ties, whole, stream, all);
   launch(select_finish, questions, stream, all);
+}
+
+void launch_multiply_rows(const ProductBatch& batch, std::uint32_t blocks, cudaStream_t stream) {
+  if (blocks == 0) return;
+  launch(multiply_rows, {{blocks}, {block_threads}}, stream, batch);
 }
 
 void launch_restore_norms(const NormBatch& batch, std::uint32_t blocks, cudaStream_t stream) {

@@ -1,6 +1,5 @@
 #include "evaluators/library/library_evaluator.hpp"
 
-#include <filesystem>
 #include <utility>
 
 #include "evaluators/process/process_evaluator.hpp"
@@ -14,15 +13,6 @@ struct LibraryConfig {
   std::vector<std::string> args;
   std::string host;
 };
-
-/// Beside the daemon, or else wherever PATH finds it.
-std::string default_host() {
-  const std::string name = "paretod-library-host";
-  std::error_code error;
-  const auto daemon = std::filesystem::read_symlink("/proc/self/exe", error);
-  const auto beside = daemon.parent_path() / name;
-  return !error && std::filesystem::exists(beside, error) ? beside.string() : name;
-}
 
 }  // namespace
 
@@ -68,7 +58,9 @@ Result<std::unique_ptr<Evaluator>> create(const ParamValues& values,
   }
   if (!problems.empty()) return invalid("the evaluator is not configured", std::move(problems));
 
-  process->argv = {library->host.empty() ? default_host() : library->host, library->path};
+  process->argv = {
+      library->host.empty() ? installed_program("paretod-library-host") : library->host,
+      library->path};
   process->argv.insert(process->argv.end(), library->args.begin(), library->args.end());
   auto evaluator = ProcessEvaluator::start(*process, environment, "library");
   if (evaluator) return std::unique_ptr<Evaluator>(std::move(*evaluator));

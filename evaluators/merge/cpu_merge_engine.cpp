@@ -70,9 +70,7 @@ Result<Plan> plan_for(const MergeSources& sources, const MergeRule& rule,
   Plan plan;
   plan.passes.threads = std::max<std::size_t>(limits.threads, 1);
   plan.shape = {sources.source_count(), most_candidates, most_elements};
-  const MergeTraits traits = traits_of(rule.method);
-  const bool histograms =
-      traits.sparsifier == Sparsifier::magnitude || traits.sparsifier == Sparsifier::breadcrumbs;
+  const bool histograms = uses_thresholds(traits_of(rule.method));
   plan.counts_per_pass = 2 * most_candidates;
   const std::size_t row = longest_row(sources, rule);
   if (row > 0) {

@@ -50,6 +50,8 @@ class MergeEngine {
   [[nodiscard]] virtual std::string name() const = 0;
   /// Candidates that one pass over the sources can take; merge() splits larger batches.
   [[nodiscard]] virtual std::size_t candidates_per_pass() const = 0;
+  /// Candidates that are best merged together; 0: as many as are scored together.
+  [[nodiscard]] virtual std::size_t usual_batch() const { return 0; }
   /// One thread at a time.  Problems of a candidate (check_candidate) are errors of the whole call.
   virtual Result<void> merge(std::span<const MergeCandidate> candidates, MergeOutput& output,
                              const MergeProgress& progress = {}) = 0;

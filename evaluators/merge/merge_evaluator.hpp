@@ -10,10 +10,15 @@
 // A program is one that speaks the evaluator protocol, run as by the evaluator `process`; each
 // request has one more field, "weights", the path of a safetensors file with the merged model.  It
 // exists until the request is answered; whoever has mapped it by then keeps what he mapped.
+//
+// With "device": "cuda" all of it, scorer included, happens in processes of their own
+// (device_merge_evaluator.hpp), which merge on GPUs.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "evaluators/evaluator.hpp"
 #include "evaluators/merge/merge_engine.hpp"
@@ -29,7 +34,13 @@ struct MergeConfig : MergeSearch {
   std::int64_t slots = 0;
   std::int64_t merge_memory_mb = 0;
   std::string weights_directory;
+  std::string device = "cpu";
+  std::vector<std::string> devices = {"0"};
+  std::int64_t device_memory_mb = 0;
+  std::string device_program;
 };
+template <>
+Fields<MergeConfig> describe();
 
 /// What both kinds of it merge with.
 struct MergeSetup {
@@ -39,6 +50,15 @@ struct MergeSetup {
   std::uint64_t memory_bytes = 0;  ///< for merged models
   std::size_t threads = 1;
 };
+
+/// Makes the engine of an evaluator; problems point into its block.
+using MergeEngineFactory = std::function<Result<std::unique_ptr<MergeEngine>>(
+    std::shared_ptr<const MergeSources> sources, const MergeRule& rule, const MergeLimits& limits)>;
+
+/// The evaluator of a block, in this process and with this engine, whatever its `device`.
+Result<std::unique_ptr<Evaluator>> create_merge_evaluator(const ParamValues& values,
+                                                          const EvaluatorEnvironment& environment,
+                                                          const MergeEngineFactory& engine);
 
 EvaluatorType merge_evaluator_type();
 

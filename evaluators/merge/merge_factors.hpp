@@ -1,10 +1,13 @@
 #pragma once
 // What the numbers of a candidate come to for one tensor, so that blocks of it can be merged
-// independently: weights divided and rescaled, thresholds instead of densities.  Plain values.
+// independently: weights divided and rescaled, thresholds instead of densities.  Plain values and
+// pure functions, for the engines on the processor and on the GPU.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "evaluators/merge/largest_elements.hpp"
@@ -31,8 +34,27 @@ struct TensorFactors {
   std::vector<std::uint64_t> seeds;  ///< per candidate: of the tensor's random masks
 };
 
+/// Of a tensor's name, in the seeds of its random masks.
+std::uint64_t tensor_name_hash(const std::string& name);
+
+/// Whether densities are turned into thresholds of magnitude.
+inline bool uses_thresholds(const MergeTraits& traits) {
+  return traits.sparsifier == Sparsifier::magnitude || traits.sparsifier == Sparsifier::breadcrumbs;
+}
+
+/// What a group's weights are divided by, and the factor of their sum where it is added to a base.
+struct WeightFactors {
+  double divisor = 1;
+  double finish = 1;
+};
+WeightFactors weight_factors(const MergeRule& rule, const GroupCoefficients& group);
+
+/// How counts of kept elements are rounded: down, or to nearest with halves to even.
+enum class CountRounding { down, nearest };
+
 /// How many of `elements` a density keeps.
-std::uint64_t kept_count(double density, std::uint64_t elements);
+std::uint64_t kept_count(double density, std::uint64_t elements,
+                         CountRounding rounding = CountRounding::down);
 
 /// Probability that della keeps the element of a rank from 0 (least magnitude of its row) to 1.
 inline double kept_probability(double density, double epsilon, double rank) {
@@ -51,7 +73,22 @@ struct KeptCounts {
   std::uint64_t kept = 0;
   std::uint64_t dropped = 0;
 };
-KeptCounts kept_counts(const MergeRule& rule, double density, std::uint64_t elements);
+KeptCounts kept_counts(const MergeRule& rule, double density, std::uint64_t elements,
+                       CountRounding rounding = CountRounding::down);
+
+/// How a density sparsifies, before thresholds are known.
+struct KeptShare {
+  Keep::Kind kind = Keep::Kind::all;
+  std::uint32_t below = 0;  ///< random
+  double scale = 1;         ///< of what is kept, `weight` included
+};
+KeptShare kept_share(const MergeRule& rule, double density, double weight);
+
+/// Cosine of the angle between two tensors, from their products: the first with itself, the second
+/// with itself, the first with the second.
+double cosine_between(const std::array<double, 3>& products);
+/// Weights of the two sources of a spherical interpolation.
+std::array<double, 2> slerp_weights(double cosine, double t);
 
 /// A sum of weights to divide by; 1 where it is next to nothing.
 double safe_divisor(double sum);

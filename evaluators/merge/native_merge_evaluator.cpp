@@ -22,7 +22,9 @@ Result<std::unique_ptr<Evaluator>> NativeMergeEvaluator::create(
   }
   const std::uint64_t one = MemoryOutput::size_of_one(layouts);
   // A batch is computed while the next one gathers.
-  std::size_t batch = slots > 0 ? (slots + 1) / 2 : std::max(default_batch, setup.threads);
+  std::size_t batch = slots > 0
+                          ? (slots + 1) / 2
+                          : std::max({default_batch, setup.threads, setup.engine->usual_batch()});
   if (one > setup.memory_bytes) {
     return invalid("the merged model does not fit",
                    {{"/merge_memory_mb", "leaves no room for a merged model of " +

@@ -15,15 +15,6 @@ namespace {
 constexpr std::size_t most_remembered = 100'000;
 /// Sums below it are not restored (mergekit).
 constexpr double least_norm = 1e-7;
-/// Cosines beyond it are as good as parallel.
-constexpr double parallel_cosine = 0.9995;
-
-std::uint64_t hash_of_name(const std::string& name) {
-  std::uint64_t hash = 0;
-  for (const unsigned char c : name) hash = mix64(hash, c);
-  return hash;
-}
-
 /// Sums over a row in an order of its own, the same for every length of row.
 class LaneSum {
  public:
@@ -46,13 +37,6 @@ class LaneSum {
   std::array<double, lanes> sums_{};
 };
 
-double angle_between(double first, double second, double both) {
-  // mergekit leaves vectors of next to no length as they are.
-  const double norms =
-      (first > 1e-16 ? std::sqrt(first) : 1) * (second > 1e-16 ? std::sqrt(second) : 1);
-  return std::clamp(both / norms, -1.0, 1.0);
-}
-
 }  // namespace
 
 TensorStatistics::TensorStatistics(const MergeKernels& kernels, const MergeRule& rule,
@@ -65,16 +49,14 @@ TensorStatistics::TensorStatistics(const MergeKernels& kernels, const MergeRule&
       limits_(limits),
       counts_per_pass_(counts_per_pass) {
   for (const MergedTensor& tensor : sources.tensors()) {
-    name_hashes_.push_back(hash_of_name(tensor.layout.name));
+    name_hashes_.push_back(tensor_name_hash(tensor.layout.name));
   }
 }
 
 std::vector<TensorFactors> TensorStatistics::factors(
     std::size_t first, std::size_t count, std::span<const MergeCandidate> candidates,
     std::span<const std::unique_ptr<BlockMerger>> workers) {
-  const bool thresholds =
-      traits_.sparsifier == Sparsifier::magnitude || traits_.sparsifier == Sparsifier::breadcrumbs;
-  if (thresholds) find_largest(first, count, candidates);
+  if (uses_thresholds(traits_)) find_largest(first, count, candidates);
   std::vector<TensorFactors> out(count);
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t tensor = first + i;
@@ -98,22 +80,11 @@ std::vector<TensorFactors> TensorStatistics::factors(
 }
 
 void TensorStatistics::weigh(const GroupCoefficients& group, TensorFactors& factors) const {
-  double sum = 0;
-  for (const double weight : group.weights) sum += weight;
-  double divisor = 1;
-  double finish = 1;
-  if (rule_.method == MergeMethod::fisher ||
-      (rule_.method == MergeMethod::linear && rule_.normalize)) {
-    divisor = sum;
-  } else if (traits_.uses_base) {
-    // An election divides by the weights of those who agree, element by element.
-    finish = group.lambda;
-    if (rule_.normalize && !traits_.elects_sign) finish /= safe_divisor(sum);
-  }
+  const WeightFactors of = weight_factors(rule_, group);
   for (const double weight : group.weights) {
-    factors.weights.push_back(static_cast<float>(weight / divisor));
+    factors.weights.push_back(static_cast<float>(weight / of.divisor));
   }
-  factors.finish.push_back(static_cast<float>(finish));
+  factors.finish.push_back(static_cast<float>(of.finish));
 }
 
 void TensorStatistics::sparsify(std::size_t tensor, const GroupCoefficients& group,
@@ -121,28 +92,18 @@ void TensorStatistics::sparsify(std::size_t tensor, const GroupCoefficients& gro
   const std::uint64_t elements = sources_.tensors()[tensor].layout.elements();
   for (std::size_t k = 0; k < group.densities.size(); ++k) {
     const double density = group.densities[k];
+    const KeptShare share = kept_share(rule_, density, group.weights[k]);
     Keep keep;
-    double scale = group.weights[k];
-    if (density >= 1) {
-      keep.kind = Keep::Kind::all;
-    } else if (density <= 0) {
-      keep.kind = Keep::Kind::none;
-    } else if (traits_.sparsifier == Sparsifier::della) {
-      keep.kind = Keep::Kind::ranked;  // its expected rescaling is per element
-      keep.density = density;
-    } else if (traits_.sparsifier == Sparsifier::random) {
-      keep.kind = Keep::Kind::random;
-      keep.below = static_cast<std::uint32_t>(std::min(density * 0x1p32, 0x1p32 - 1));
-      if (rule_.rescale == Rescale::expected) scale /= density;
-    } else {
+    keep.kind = share.kind;
+    keep.below = share.below;
+    keep.density = density;
+    if (share.kind == Keep::Kind::between) {
       const KeptCounts counts = kept_counts(rule_, density, elements);
-      keep.kind = Keep::Kind::between;
       keep.kept = largest(tensor, k, counts.kept);
       keep.dropped = largest(tensor, k, counts.dropped);
-      if (rule_.rescale == Rescale::expected) scale /= density;
     }
     factors.keeps.push_back(keep);
-    factors.scales.push_back(static_cast<float>(scale));
+    factors.scales.push_back(static_cast<float>(share.scale));
   }
 }
 
@@ -252,19 +213,12 @@ const std::array<double, 3>& TensorStatistics::products(std::size_t tensor) {
 
 void TensorStatistics::slerp(std::size_t tensor, std::span<const MergeCandidate> candidates,
                              TensorFactors& factors) {
-  const std::array<double, 3>& sums = products(tensor);
-  const double cosine = angle_between(sums[0], sums[1], sums[2]);
+  const double cosine = cosine_between(products(tensor));
   for (const MergeCandidate& candidate : candidates) {
     const double t = candidate.groups[sources_.tensors()[tensor].group].t;
-    double first = 1 - t;
-    double second = t;
-    if (std::abs(cosine) <= parallel_cosine) {
-      const double angle = std::acos(cosine);
-      first = std::sin((1 - t) * angle) / std::sin(angle);
-      second = std::sin(t * angle) / std::sin(angle);
+    for (const double weight : slerp_weights(cosine, t)) {
+      factors.weights.push_back(static_cast<float>(weight));
     }
-    factors.weights.push_back(static_cast<float>(first));
-    factors.weights.push_back(static_cast<float>(second));
     factors.finish.push_back(1);
   }
 }

@@ -1,6 +1,7 @@
 #include "evaluators/process/process_evaluator.hpp"
 
 #include <cstdlib>
+#include <filesystem>
 #include <utility>
 
 #include "evaluators/declared.hpp"
@@ -63,6 +64,13 @@ Fields<ProcessConfig> describe() {
            "processes and threads that the daemon's user may have altogether when a process starts "
            "another (RLIMIT_NPROC; does not bind root); 0: no limit",
            0, 4e6);
+}
+
+std::string installed_program(const std::string& name) {
+  std::error_code error;
+  const auto daemon = std::filesystem::read_symlink("/proc/self/exe", error);
+  const auto beside = daemon.parent_path() / name;
+  return !error && std::filesystem::exists(beside, error) ? beside.string() : name;
 }
 
 ProcessEvaluator::ProcessEvaluator(std::unique_ptr<ProcessPool> pool,

@@ -34,6 +34,9 @@ struct ProcessConfig {
 template <>
 Fields<ProcessConfig> describe();
 
+/// A program that is installed with the daemon: beside it, or else wherever PATH finds the name.
+std::string installed_program(const std::string& name);
+
 class ProcessPool;
 
 class ProcessEvaluator final : public Evaluator {

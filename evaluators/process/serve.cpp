@@ -35,6 +35,15 @@ json failed_message(const json& request, const Error& error) {
       {"type", "error"}, {"id", request.at("id")}, {"kind", "failed"}, {"message", error.text()}};
 }
 
+void write_all(int fd, const std::string& text) {
+  for (std::size_t written = 0; written < text.size();) {
+    const ssize_t count = ::write(fd, text.data() + written, text.size() - written);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return;  // the daemon is gone, and stdin will say so
+    written += static_cast<std::size_t>(count);
+  }
+}
+
 /// Requests on their way through an evaluator.
 class Server {
  public:
@@ -107,6 +116,8 @@ class Server {
   }
 
   void answer(const EvaluationReply& reply) {
+    // What a program of the evaluator's own said: whoever started this one keeps its stderr.
+    write_all(STDERR_FILENO, reply.log);
     std::string id;
     {
       const std::lock_guard lock(mutex_);
@@ -137,15 +148,6 @@ class Server {
   std::condition_variable answered_;
   std::mutex write_mutex_;
 };
-
-void write_all(int fd, const std::string& text) {
-  for (std::size_t written = 0; written < text.size();) {
-    const ssize_t count = ::write(fd, text.data() + written, text.size() - written);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return;  // the daemon is gone, and stdin will say so
-    written += static_cast<std::size_t>(count);
-  }
-}
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,11 +26,13 @@ class CudaEvaluatorTest : public ::testing::Test {
   CudaEvaluatorTest() { tiny_.save(); }
 
   Result<std::unique_ptr<Evaluator>> start(std::vector<std::string> arguments,
-                                           std::int64_t processes = 1) {
+                                           std::int64_t processes = 1,
+                                           std::vector<std::string> environment = {}) {
     std::vector<std::string> argv = {PARETOD_CUDA_EVALUATOR, "model=model.json", "samples=60"};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
-    return process_evaluator_type().create({{"argv", argv}, {"processes", processes}},
-                                           {.base_directory = tiny_.path().string()});
+    return process_evaluator_type().create(
+        {{"argv", argv}, {"processes", processes}, {"environment", environment}},
+        {.base_directory = tiny_.path().string()});
   }
   std::string refusal(std::vector<std::string> arguments) {
     const auto started = start(std::move(arguments));
@@ -139,6 +142,27 @@ TEST_F(CudaEvaluatorTest, SaysWhatItCannotBeStartedWith) {
   EXPECT_THAT(refusal({"devices=[\"0\",\"x\"]", "devices=[\"7\"]"}),
               HasSubstr("/devices/0: \"7\" is not the number of a device; there are 1"));
   EXPECT_THAT(refusal({"memory_mb=1", "batch=64", "samples=20000"}), HasSubstr("/memory_mb: "));
+}
+
+TEST_F(CudaEvaluatorTest, AFaultEndsTheProcessAndTheNextOneGoesOn) {
+  const auto fault = tiny_.path() / "fault";
+  auto device = start({"steps=2"}, 1, {"CUDA_EMULATION_FAULT=" + fault.string()});
+  ASSERT_TRUE(device.ok()) << device.error().text();
+  const std::vector<Point> points = {{0.5, -0.2, 0.1}};
+  const auto before = outcomes(**device, points);
+  std::ofstream(fault) << "now";
+  auto context = std::make_shared<EvaluationContext>();
+  context->job = "job";
+  context->space = SearchSpace::make(*(*device)->describe().space).value();
+  context->objectives = (*device)->describe().objectives;
+  ReplyCollector replies;
+  (*device)->evaluate({{1, context, 1, 1, {points[0]}}}, replies.sink());
+  replies.wait_for(1);
+  const auto reply = replies.take().at(0);
+  EXPECT_EQ(reply.kind, ReplyKind::fault);
+  EXPECT_THAT(reply.outcome.reason + reply.log, HasSubstr("unspecified launch failure"));
+  const auto after = outcomes(**device, points);
+  EXPECT_EQ(after[0].objectives[0].value, before[0].objectives[0].value);
 }
 
 TEST_F(CudaEvaluatorTest, FailsRequestsThatItCannotTake) {

@@ -22,6 +22,7 @@ from daemon import BINARY, ROOT, Daemon, wait_for  # noqa: E402
 sys.path.insert(0, str(ROOT / 'adapters/python/src'))
 import paretod  # noqa: E402
 
+EMULATED = os.environ.get('PARETOD_CUDA_EVALUATOR', str(ROOT / 'build/release/tests/cuda_evaluator_emulated'))
 PROGRAM = ROOT / 'tests/support/evaluators/merged.py'
 RECIPE = {'method': 'task_arithmetic', 'base': 'base',
           'sources': [{'name': 'math', 'path': 'math'}, {'name': 'code', 'path': 'code'}]}
@@ -262,6 +263,34 @@ class Evaluator(Folder):
             again = client.job(next(client.jobs())['id'])
             self.assertEqual(again.wait(progress=False)['status'], 'succeeded')
             wait_for(lambda: not self.folders(), 'the weights to go')
+
+
+    def test_on_a_gpu_and_through_a_fault_of_it(self):
+        fault = self.folder / 'fault'
+        block = {'type': 'merge', 'recipe': str(self.folder / 'recipe.json'), 'argv': ['python3', str(PROGRAM)],
+                 'weights_directory': str(self.folder / 'weights')}
+        (self.folder / 'weights').mkdir()
+        device = {'device': 'cuda', 'devices': ['0', '0'], 'device_program': EMULATED,
+                  'environment': [f'CUDA_EMULATION_FAULT={fault}']}
+        with Daemon({'evaluators': {'processor': block, 'device': {**block, **device}}}) as daemon:
+            daemon.start()
+            client = paretod.Client(daemon.url)
+            values = {}
+            for evaluator in ('processor', 'device'):
+                if evaluator == 'device':
+                    fault.write_text('at the next merge')
+                job = client.submit({'name': evaluator, 'optimizer': 'random', 'evaluator': evaluator, 'seed': 1,
+                                     'budget': {'trials': 60}})
+                self.assertEqual(job.wait(progress=False)['status'], 'succeeded')
+                values[evaluator] = {t['number']: (t['candidate'], t['outcome']['status'], t['outcome']['objectives'])
+                                     for t in job.trials()}
+            self.assertFalse(fault.exists())
+            self.assertIn('job ended', daemon.log.read_text())  # attempts that went with the process
+            self.assertEqual(values['device'], values['processor'])
+            self.assertEqual({status for _, status, _ in values['device'].values()}, {'ok'})
+            weights = [values['device'][7][0][f'weight.{source}'] for source in ('math', 'code')]
+            cli('export', job.id, '--trial', '7', '-o', self.folder / 'chosen', '--url', daemon.url)
+            self.assertClose(safetensors.floats(self.folder / 'chosen/model.safetensors'), self.expected(weights))
 
 
 class Weights(unittest.TestCase):

@@ -97,6 +97,19 @@ class Cuda(unittest.TestCase):
         self.assertTrue(math.isclose(outputs[0]['w'].values[0], 1 + 2 * (2 + 0.5 * 4) / 1.5, rel_tol=1e-6))
         self.assertEqual(list(outputs[1]['w'].values), [3.0] * 5)
 
+    def test_angles_and_importances(self):
+        live = model(0.0)
+        # At a right angle; halfway both weigh sin 45 / sin 90.
+        one, other = ({'w': Tensor(values), 'b.x': Tensor(values[:3]), 'steps': Tensor([7], dtype='torch.int64')}
+                      for values in ([1, 0, 0, 0, 0], [0, 2, 0, 0, 0]))
+        held = self.sources(live, [one, other], method='slerp', groups={'biases': ['b.']})
+        cuda.merge_into(live, held.candidate(t=[1, 0.5]))
+        self.assertEqual([round(x, 6) for x in live['b.x'].values], [0, 2, 0])
+        self.assertEqual([round(x, 6) for x in live['w'].values], [0.707107, 1.414214, 0, 0, 0])
+        held = self.sources(live, [model(1.0), model(4.0)], method='fisher', importances=[model(2.0), model(1.0)])
+        cuda.merge_into(live, held.candidate([1, 4]))
+        self.assertEqual(list(live['w'].values), [(1 * 2 * 1 + 4 * 1 * 4) / (1 * 2 + 4 * 1)] * 5)
+
     def test_tied_tensors_are_merged_once(self):
         tied = Tensor([0.0] * 4)
         one = {'a': Tensor([1.0] * 4), 'b': Tensor([1.0] * 4)}
@@ -121,8 +134,12 @@ class Cuda(unittest.TestCase):
             cuda.merge_into(live, self.sources(live, [other]).candidate([1]))
         with self.refused('overlaps'):
             cuda.merge_into(live, self.sources(live, [live]).candidate([1]))
-        with self.refused('slerp is merged by the processor only'):
-            cuda.merge_into(live, self.sources(live, [model(1.0)], method='slerp').candidate([1]))
+        with self.refused('della is merged by the processor only'):
+            cuda.merge_into(live, self.sources(live, [model(1.0)], base=model(2.0), method='della').candidate([1]))
+        with self.refused('slerp is between two sources, not 1'):
+            cuda.merge_into(live, self.sources(live, [model(1.0)], method='slerp').candidate(t=0.5))
+        with self.refused('importances has to be 2 state dicts'):
+            self.sources(live, [model(1.0), model(1.0)], method='fisher', importances=[model(1.0)])
         with self.refused('sum to 0'):
             cuda.merge_into(live, self.sources(live, [model(1.0), model(1.0)]).candidate([1, -1]))
         with self.refused('source 0 has no tensor w'):

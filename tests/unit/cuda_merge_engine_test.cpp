@@ -3,8 +3,10 @@
 #include "evaluators/cuda/cuda_merge_engine.hpp"
 
 #include <cuda_runtime.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -48,6 +50,7 @@ class CudaMergeEngineTest : public testing::Test {
                                        {"nothing", floats, {0, 4}},
                                        {"steps", DType::i64, {3}}};
     };
+    paths_ = {};
     paths_.base = folder("base");
     write_model(paths_.base, layout(base_dtype), random_contents(layout(base_dtype), 1), 1 << 30);
     for (std::size_t k = 0; k < 3; ++k) {
@@ -55,8 +58,22 @@ class CudaMergeEngineTest : public testing::Test {
       // The last source is stored differently.
       const auto mine = layout(k == 2 ? base_dtype : dtype);
       write_model(folder(name), mine, random_contents(mine, 10 + k), 1 << 30);
-      paths_.sources.push_back({name, folder(name)});
+      write_importance(name, layout(k == 1 ? dtype : base_dtype), 50 + k);
+      paths_.sources.push_back({name, folder(name), folder(name + "-importance")});
     }
+  }
+  /// A model of squares, with zeros among them, and `odd` for the first number of its first tensor.
+  void write_importance(const std::string& source, const std::vector<TensorLayout>& layout,
+                        std::uint64_t seed, std::optional<float> odd = {}) {
+    auto contents = random_contents(layout, seed);
+    for (std::size_t t = 0; t < layout.size(); ++t) {
+      if (layout[t].dtype == DType::i64) continue;
+      auto values = to_floats({"", layout[t].dtype, layout[t].shape, contents[t]}).value();
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] *= i % 3 == 0 ? 0.0F : values[i];
+      if (t == 0 && odd) values[0] = *odd;
+      contents[t] = stored(layout[t].dtype, values);
+    }
+    write_model(folder(source + "-importance"), layout, contents, 1 << 30);
   }
   std::string folder(const std::string& name) const { return (scratch_.path() / name).string(); }
 
@@ -113,7 +130,7 @@ TEST_F(CudaMergeEngineTest, GivesTheBytesOfTheProcessorsEngine) {
   for (const MergeMethod method :
        {MergeMethod::linear, MergeMethod::task_arithmetic, MergeMethod::ties,
         MergeMethod::dare_linear, MergeMethod::dare_ties, MergeMethod::breadcrumbs,
-        MergeMethod::breadcrumbs_ties}) {
+        MergeMethod::breadcrumbs_ties, MergeMethod::fisher}) {
     MergeRule rule = MergeRule::of(method);
     rule.groups = {{"first", {{TensorPattern::Kind::prefix, "a"}}}};
     for (const auto dtype : {std::optional<DType>(), std::optional<DType>(DType::f16)}) {
@@ -123,7 +140,8 @@ TEST_F(CudaMergeEngineTest, GivesTheBytesOfTheProcessorsEngine) {
       const auto candidates = draw(rule, 5);
       const auto expected = merged(**processor, *sources, candidates);
       // Resident; streamed tensor by tensor; streamed in parts, where the method can.
-      const std::uint64_t least = (cuda::merges_parts(rule) ? 40 : 90) << 10;
+      const std::uint64_t parts = method == MergeMethod::fisher ? 60 : 40;
+      const std::uint64_t least = (cuda::merges_parts(rule) ? parts : 90) << 10;
       for (const std::uint64_t memory : {std::uint64_t{0}, std::uint64_t{150} << 10, least}) {
         auto device = cuda::cuda_merge_engine(sources, rule, {0, memory, 4});
         ASSERT_TRUE(device.ok()) << device.error().text();
@@ -134,6 +152,81 @@ TEST_F(CudaMergeEngineTest, GivesTheBytesOfTheProcessorsEngine) {
       }
     }
   }
+}
+
+TEST_F(CudaMergeEngineTest, InterpolatesByTheAngleOfEachTensor) {
+  write(DType::f32, DType::f32);
+  paths_.sources.pop_back();
+  MergeRule rule = MergeRule::of(MergeMethod::slerp);
+  rule.groups = {{"first", {{TensorPattern::Kind::prefix, "a"}}}};
+  const auto sources = open(rule);
+  auto processor = cpu_merge_engine(sources, rule);
+  ASSERT_TRUE(processor.ok()) << processor.error().text();
+  std::vector<MergeCandidate> candidates(3);
+  for (std::size_t p = 0; p < candidates.size(); ++p) {
+    for (const double t : {0.3 * static_cast<double>(p), 0.9})
+      candidates[p].groups.push_back({{}, {}, 1, t});
+  }
+  const auto expected = merged(**processor, *sources, candidates);
+  for (const std::uint64_t memory : {std::uint64_t{0}, std::uint64_t{90} << 10}) {
+    auto device = cuda::cuda_merge_engine(sources, rule, {0, memory, 2});
+    ASSERT_TRUE(device.ok()) << device.error().text();
+    const auto got = merged(**device, *sources, candidates);
+    // Sums over a tensor are in another order, so that weights may differ in their last place.
+    for (std::size_t p = 0; p < candidates.size(); ++p) {
+      for (std::size_t t = 0; t < sources->tensors().size(); ++t) {
+        const TensorLayout& layout = sources->tensors()[t].layout;
+        if (layout.dtype == DType::i64) continue;
+        const auto of = [&](const Bytes& bytes) {
+          return to_floats({"", layout.dtype, layout.shape, bytes}).value();
+        };
+        EXPECT_THAT(of(got[p][t]),
+                    testing::Pointwise(testing::FloatNear(1e-6F), of(expected[p][t])));
+      }
+    }
+  }
+}
+
+TEST_F(CudaMergeEngineTest, RefusesImportancesThatAreNoSquares) {
+  const std::vector<TensorLayout> layout{{"w", DType::f32, {4, 9}}};
+  const MergeRule rule = MergeRule::of(MergeMethod::fisher);
+  for (const char* name : {"one", "two"}) {
+    write_model(folder(name), layout, random_contents(layout, 3), 1 << 30);
+    write_importance(name, layout, 4);
+    paths_.sources.push_back({name, folder(name), folder(std::string(name) + "-importance")});
+  }
+  MergeCandidate candidate;
+  candidate.groups.push_back({{0.5, 1}, {}});
+  for (const float odd : {0.0F, -1.0F, NAN}) {
+    write_importance("two", layout, 4, odd);
+    const auto sources = open(rule);
+    auto engine = cuda::cuda_merge_engine(sources, rule);
+    ASSERT_TRUE(engine.ok()) << engine.error().text();
+    WrittenOutput output(sources->layouts(), 1);
+    const auto done = (*engine)->merge({&candidate, 1}, output);
+    EXPECT_EQ(done.ok(), odd == 0);
+    if (done.ok()) continue;
+    EXPECT_EQ(done.error().text(),
+              "an importance of tensor \"w\" is negative or not a number; fisher needs squares");
+  }
+}
+
+TEST_F(CudaMergeEngineTest, SendsLargeTensorsInShares) {
+  const MergeRule rule = MergeRule::of(MergeMethod::linear);
+  // Of different dtypes, so that both are widened on their way.
+  for (const auto& [name, dtype] : {std::pair{"one", DType::bf16}, std::pair{"two", DType::f16}}) {
+    const std::vector<TensorLayout> layout{{"w", dtype, {3, 400'003}}};
+    write_model(folder(name), layout, random_contents(layout, 3), 1 << 30);
+    paths_.sources.push_back({name, folder(name)});
+  }
+  const auto sources = open(rule, DType::f32);
+  MergeCandidate candidate;
+  candidate.groups.push_back({{0.5, 1.25}, {}});
+  auto processor = cpu_merge_engine(sources, rule);
+  ASSERT_TRUE(processor.ok()) << processor.error().text();
+  auto device = cuda::cuda_merge_engine(sources, rule, {0, std::uint64_t{8} << 20, 1});
+  ASSERT_TRUE(device.ok()) << device.error().text();
+  EXPECT_EQ(merged(**device, *sources, {candidate}), merged(**processor, *sources, {candidate}));
 }
 
 TEST_F(CudaMergeEngineTest, SaysWhatItCannotDo) {

@@ -72,7 +72,7 @@ TEST_F(CInterface, MergesInPlaceOfTheCallersMemory) {
   EXPECT_EQ(paretod_cuda_plan_output_bytes(plan_), 16U);
   for (const double weight : {0.5, -1.0}) {
     const std::array<double, 2> weights{2, weight};
-    const paretod_cuda_candidate candidate{weights.data(), nullptr, nullptr, 0};
+    const paretod_cuda_candidate candidate{weights.data(), nullptr, nullptr, nullptr, 0};
     ASSERT_EQ(paretod_cuda_plan_run(plan_, &candidate, 1, nullptr, error_.data(), error_.size()),
               PARETOD_CUDA_OK)
         << error_.data();
@@ -83,9 +83,14 @@ TEST_F(CInterface, MergesInPlaceOfTheCallersMemory) {
 }
 
 TEST_F(CInterface, SaysWhatIsWrong) {
-  rule_.method = "slerp";
+  rule_.method = "della";
   EXPECT_EQ(create(), PARETOD_CUDA_INVALID);
-  EXPECT_NE(std::string(error_.data()).find("slerp is merged by the processor only"),
+  EXPECT_NE(std::string(error_.data()).find("della is merged by the processor only"),
+            std::string::npos)
+      << error_.data();
+  rule_.method = "fisher";
+  EXPECT_EQ(create(), PARETOD_CUDA_INVALID);
+  EXPECT_NE(std::string(error_.data()).find("needs one row of importances per source"),
             std::string::npos)
       << error_.data();
   rule_.method = "average";
@@ -102,7 +107,7 @@ TEST_F(CInterface, SaysWhatIsWrong) {
 TEST_F(CInterface, RefusesNumbersThatCannotBeMerged) {
   ASSERT_EQ(create(), PARETOD_CUDA_OK) << error_.data();
   const std::array<double, 2> weights{1, INFINITY};
-  const paretod_cuda_candidate candidate{weights.data(), nullptr, nullptr, 0};
+  const paretod_cuda_candidate candidate{weights.data(), nullptr, nullptr, nullptr, 0};
   EXPECT_EQ(paretod_cuda_plan_run(plan_, &candidate, 1, nullptr, error_.data(), error_.size()),
             PARETOD_CUDA_INVALID);
   EXPECT_NE(std::string(error_.data()).find("/groups/0/weights/1"), std::string::npos)

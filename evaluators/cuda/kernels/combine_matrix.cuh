@@ -14,10 +14,10 @@
 // then come out as 8 consecutive elements per lane and candidate: no shared memory for the sources,
 // and 16-byte stores.
 //
-// With 64 candidates a lane holds 64 sums and spills a little (nvcc 13.0: 128 registers, 212 bytes,
-// most of it where results are written); two blocks of 8 warps fit in a multiprocessor's registers,
-// and each lane has two loads of 16 bytes on the way: 16 KB, at the lower end of what the memory
-// needs (combine.cuh).
+// With 64 candidates a lane holds 64 sums of its 128 registers; nothing spills (nvcc 13.0) because
+// the tensor's row of the table lies in shared memory.  Two blocks of 8 warps fit in a
+// multiprocessor's registers, and each lane has two loads of 16 bytes on the way: 16 KB, at the
+// lower end of what the memory needs (combine.cuh).
 //
 // Infinite sources give NaN here (infinity less itself is the low part).
 //
@@ -97,6 +97,7 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
   constexpr unsigned width = 16 * fragments;
   constexpr unsigned pitch = width + matrix_padding;
   constexpr bool short_source = sizeof(Source) == 2;
+  __shared__ CombineTensor tensor;
   const CombineShared<Source> shared(batch.sources);
   const unsigned lane = threadIdx.x % 32;
   const unsigned g = lane / 4;
@@ -104,28 +105,27 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
   const TileRange range = share_of(batch.tiles, blockIdx.x, gridDim.x);
   std::uint32_t at = last_not_above(range.first, batch.tensor_count,
                                     [&](std::uint32_t i) { return batch.tensors[i].first_tile; });
-  constexpr std::uint32_t nothing = 0xFFFFFFFF;
-  std::uint32_t rows_of = nothing;
-  std::uint32_t weights_of = nothing;
+  bool loaded = false;
   const bool all_weights = batch.chunk >= batch.sources;
   for (std::uint64_t tile = range.first; tile < range.end; ++tile) {
     while (tile >= batch.tensors[at + 1].first_tile) ++at;
-    const CombineTensor tensor = batch.tensors[at];
-    const bool new_weights = all_weights && weights_of != tensor.group;
-    if (rows_of != at || new_weights) {
+    if (!loaded || tile == batch.tensors[at].first_tile) {
+      const bool new_weights = all_weights && (!loaded || tensor.group != batch.tensors[at].group);
+      __syncthreads();
+      if (threadIdx.x == 0) tensor = batch.tensors[at];
       __syncthreads();
       shared.load_rows(batch, tensor);
       if (new_weights) {
         const std::uint32_t padded =
             (batch.sources + matrix_depth - 1) / matrix_depth * matrix_depth;
         shared.load_weights(batch, tensor.group, 0, padded, width, pitch);
-        weights_of = tensor.group;
       }
-      rows_of = at;
+      loaded = true;
       __syncthreads();
     }
     const bool subtract = batch.subtract && tensor.base != nullptr;
     // Four times 32 elements for each of the block's eight warps.
+#pragma unroll 1
     for (unsigned part = 0; part < 4; ++part) {
       const std::uint64_t start =
           (tile - tensor.first_tile) * tile_elements + threadIdx.x / 32 * 128 + part * 32;
@@ -161,6 +161,7 @@ __global__ void __launch_bounds__(block_threads, 2) combine_matrix(const Combine
         Four next[2];
         load_step(first, next);
         // The whole warp, since a product needs every lane.
+#pragma unroll 1
         for (std::uint32_t k = first; k < last; k += matrix_depth) {
           SplitFloat b[4][2];
 #pragma unroll

@@ -34,7 +34,8 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, cudaStream_
   check(cudaGetLastError(), "launching a kernel");
 }
 
-/// Lets a kernel use so much dynamic shared memory: more than 48 KiB has to be asked for.
+/// Lets a kernel use so much dynamic shared memory: more than 48 KiB has to be asked for.  Holds
+/// for the process, so that threads which launch the same kernel have to ask for the same.
 template <class Kernel>
 void allow_shared(Kernel* kernel, std::size_t bytes) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

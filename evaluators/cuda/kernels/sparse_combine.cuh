@@ -53,7 +53,10 @@ __device__ __forceinline__ unsigned kept_of(const ResolvedRow& row, const float 
       const RandomFour random = philox(row.cut, index / 4);
       unsigned kept = 0;
 #pragma unroll
-      for (unsigned i = 0; i < 4; ++i) kept |= (random.at[i] < row.below ? 1U : 0U) << i;
+      for (unsigned i = 0; i < 4; ++i) {
+        // Not kept |= (.. ? ..) << i, which GCC 12 miscompiles with -fsanitize=bounds.
+        if (random.at[i] < row.below) kept = kept | 1U << i;
+      }
       return kept;
     }
     default: {

@@ -3,6 +3,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -220,6 +221,13 @@ unsigned char* exchange(unsigned lane) {
   return Block::instance().exchange(lane);
 }
 
+cudaError_t fault() {
+  static const char* const file = std::getenv("CUDA_EMULATION_FAULT");
+  static std::atomic<bool> faulted{false};
+  if (file != nullptr && std::remove(file) == 0) faulted = true;
+  return faulted ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
 void submit(cudaStream_t stream, std::function<void()> work) {
   if (stream != nullptr && stream->capture) {
     stream->capture->work.push_back(std::move(work));
@@ -231,17 +239,36 @@ void submit(cudaStream_t stream, std::function<void()> work) {
 }  // namespace emulation
 
 const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorMemoryAllocation ? "out of memory" : "invalid argument";
+  switch (error) {
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
+    default:
+      return "invalid argument";
+  }
 }
 const char* cudaGetErrorName(cudaError_t error) {
-  return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaErrorInvalidValue";
+  switch (error) {
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    default:
+      return "cudaErrorInvalidValue";
+  }
 }
 cudaError_t cudaGetLastError() {
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  *count = visible != nullptr && *visible == 0 ? 0 : 1;
+  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
@@ -299,12 +326,6 @@ cudaError_t cudaFree(void* memory) {
   std::free(memory);
   return cudaSuccess;
 }
-cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) {
-  return cudaMalloc(memory, bytes);
-}
-cudaError_t cudaFreeAsync(void* memory, cudaStream_t) {
-  return cudaFree(memory);
-}
 cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) {
   *memory = emulation::allocate(bytes);
   return cudaSuccess;
@@ -335,7 +356,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return cudaSuccess;
+  return emulation::fault();
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
   return cudaSuccess;
@@ -378,7 +399,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
-  return cudaSuccess;
+  return emulation::fault();
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();

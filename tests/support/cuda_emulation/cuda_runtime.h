@@ -9,6 +9,10 @@
 // that not all threads reach aborts.  Memory starts out as NaN.  Streams run in order, at once,
 // unless they are being captured into a graph.
 //
+// An empty CUDA_VISIBLE_DEVICES leaves no device, as it does with CUDA.  With the name of a file in
+// CUDA_EMULATION_FAULT the device faults, for the rest of the process, where it is waited for while
+// the file exists; it is removed then.
+//
 // What it cannot show: races within a warp's instruction, the memory model, speed.  One launch at a
 // time; callers on several threads wait for each other.
 
@@ -102,7 +106,13 @@ T __ldcs(const T* from) {
   return *from;
 }
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNoDevice = 100,
+  cudaErrorLaunchFailure = 719
+};
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice,
   cudaMemcpyDeviceToHost,
@@ -135,7 +145,6 @@ using cudaEvent_t = EmulatedEvent*;
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 inline constexpr unsigned cudaEventDisableTiming = 2;
 inline constexpr unsigned cudaHostAllocDefault = 0;
-inline constexpr unsigned cudaHostRegisterReadOnly = 8;
 
 namespace emulation {
 /// Now, or when the graph that the stream is being captured into is launched.
@@ -153,8 +162,6 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
 cudaError_t cudaMalloc(void** memory, std::size_t bytes);
 cudaError_t cudaFree(void* memory);
-cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t stream);
-cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream);
 cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void* memory);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,

@@ -8,8 +8,8 @@ $PARETOD_CUDA_LIBRARY, beside this file, and by the system's loader.
     sources = paretod.cuda.Sources(model, [torch.load(f, "cuda") for f in files])
     paretod.cuda.merge_into(model, sources.candidate([0.2, 0.5, 0.3]))
 
-Methods and numbers mean what they mean to the merge evaluator: linear, task_arithmetic, ties,
-dare_linear, dare_ties, breadcrumbs, breadcrumbs_ties.
+Methods and numbers mean what they mean to the merge evaluator: all of its methods but della_linear
+and della.
 """
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from .errors import ParetodError
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 _ERROR_BYTES = 1024
+_WITHOUT_BASE = ("linear", "slerp", "fisher")
 _PATHS = {"automatic": 0, "ordinary": 1, "tensor_cores": 2}
 
 
@@ -46,13 +47,15 @@ class _Tensor(ctypes.Structure):
                 ("group", ctypes.c_uint32), ("source_type", ctypes.c_int),
                 ("base_type", ctypes.c_int), ("output_type", ctypes.c_int),
                 ("base", ctypes.c_void_p), ("sources", ctypes.POINTER(ctypes.c_void_p)),
-                ("outputs", ctypes.POINTER(ctypes.c_void_p))]
+                ("outputs", ctypes.POINTER(ctypes.c_void_p)),
+                ("importances", ctypes.POINTER(ctypes.c_void_p)), ("importance_type", ctypes.c_int)]
 
 
 class _Candidate(ctypes.Structure):
     _fields_ = [("weights", ctypes.POINTER(ctypes.c_double)),
                 ("densities", ctypes.POINTER(ctypes.c_double)),
-                ("lambdas", ctypes.POINTER(ctypes.c_double)), ("seed", ctypes.c_uint64)]
+                ("lambdas", ctypes.POINTER(ctypes.c_double)), ("ts", ctypes.POINTER(ctypes.c_double)),
+                ("seed", ctypes.c_uint64)]
 
 
 def load_library(path: str | os.PathLike[str] | None = None) -> ctypes.CDLL:
@@ -90,6 +93,7 @@ class Candidate:
     weights: tuple[tuple[float, ...], ...]
     densities: tuple[tuple[float, ...], ...] | None = None
     lambdas: tuple[float, ...] | None = None
+    ts: tuple[float, ...] | None = None
     seed: int = 0
 
 
@@ -100,39 +104,49 @@ class Sources:
     state dicts with the same names and shapes, contiguous, on the GPU of ``like``.  ``groups``: by
     name, the prefixes of tensors that have coefficients of their own; all others are one more group,
     the last.  Tensors that are not floating-point are left alone.  ``normalize`` and ``rescale``:
-    None is what the method usually does.
+    None is what the method usually does.  ``importances``: of fisher, a state dict for each source,
+    nowhere negative.  What is in all of these may not change while they are merged from.
     """
 
     def __init__(self, like: Any, sources: Sequence[Mapping[str, torch.Tensor]],
                  base: Mapping[str, torch.Tensor] | None = None, *, method: str = "linear",
                  normalize: bool | None = None, rescale: str | None = None, gamma: float = 0.01,
                  groups: Mapping[str, Sequence[str]] | None = None, path: str = "automatic",
-                 keep_ties: bool = False, library: ctypes.CDLL | None = None) -> None:
+                 keep_ties: bool = False,
+                 importances: Sequence[Mapping[str, torch.Tensor]] | None = None, library: ctypes.CDLL | None = None) -> None:
         self.models = list(sources)
         self.base = base
+        self.importances = list(importances or [])
+        if self.importances and len(self.importances) != len(self.models):
+            raise CudaMergeError(f"importances has to be {len(self.models)} state dicts, one per source")
         self.groups = dict(groups or {})
         self.library = library or load_library()
         if path not in _PATHS:
             raise CudaMergeError(f"path has to be one of {', '.join(_PATHS)}")
         self._rule = _Rule(method.encode(), -1 if normalize is None else int(normalize),
                            rescale.encode() if rescale else None, gamma, len(self.groups) + 1, 0,
-                           int(base is None and method != "linear"), int(keep_ties), _PATHS[path])
+                           int(base is None and method not in _WITHOUT_BASE), int(keep_ties), _PATHS[path])
         self.names = [name for name, tensor in _state(like).items() if tensor.is_floating_point()]
         self._plans: dict[tuple[int, ...], _Plan] = {}
 
-    def candidate(self, weights: Any, densities: Any = None, lambdas: Any = None,
-                  seed: int = 0) -> Candidate:
-        """One list of numbers per source, or one such list per group; ``lambdas``: one number, or
-        one per group."""
-        rows = len(self.groups) + 1
-        scales = None
-        if lambdas is not None:
-            scales = tuple(lambdas) if isinstance(lambdas, Sequence) else (lambdas,) * rows
-            if len(scales) != rows:
-                raise CudaMergeError(f"lambdas has to be a number, or {rows} of them")
+    def candidate(self, weights: Any = None, densities: Any = None, lambdas: Any = None,
+                  seed: int = 0, *, t: Any = None) -> Candidate:
+        """One list of numbers per source, or one such list per group; ``lambdas``, and ``t`` of
+        slerp (which takes no weights): one number, or one per group."""
+        if weights is None:
+            weights = [1.0] * len(self.models)
         return Candidate(self, self._rows(weights, "weights"),
                          None if densities is None else self._rows(densities, "densities"),
-                         scales, seed)
+                         self._numbers(lambdas, "lambdas"), self._numbers(t, "t"), seed)
+
+    def _numbers(self, values: Any, what: str) -> tuple[float, ...] | None:
+        rows = len(self.groups) + 1
+        if values is None:
+            return None
+        numbers = tuple(values) if isinstance(values, Sequence) else (values,) * rows
+        if len(numbers) != rows:
+            raise CudaMergeError(f"{what} has to be a number, or {rows} of them")
+        return numbers
 
     def _rows(self, values: Any, what: str) -> tuple[tuple[float, ...], ...]:
         rows = len(self.groups) + 1
@@ -180,23 +194,28 @@ class _Plan:
                       for k, model in enumerate(sources.models)]
             if sources.base is not None:
                 parts.append(("the base", _tensor(sources.base, name, "the base")))
+            parts += [(f"importance {k}", _tensor(model, name, f"importance {k}"))
+                      for k, model in enumerate(sources.importances)]
             for what, tensor in parts:
                 _check(name, what, tensor, like, device)
             outputs = [target[name] for target in targets]
             models = [model[name] for model in sources.models]
-            if len({tensor.dtype for tensor in models}) > 1 or len({t.dtype for t in outputs}) > 1:
+            squares = [model[name] for model in sources.importances]
+            if any(len({tensor.dtype for tensor in some}) > 1 for some in (models, squares, outputs)):
                 raise CudaMergeError(f"the sources of {name} have to be of one dtype, and so have the "
-                                     "outputs")
+                                     "importances and the outputs")
             base = None if sources.base is None else sources.base[name]
             columns = [(ctypes.c_void_p * len(some))(*(tensor.data_ptr() for tensor in some))
-                       for some in (models, outputs)]
+                       for some in (models, outputs, squares)]
             kept.append(columns)
             rows.append(_Tensor(
                 name.encode(), like.numel(), sources.group_of(name), _type(models[0]),
                 _type(base) if base is not None else 0, _type(like),
                 base.data_ptr() if base is not None else None,
                 ctypes.cast(columns[0], ctypes.POINTER(ctypes.c_void_p)),
-                ctypes.cast(columns[1], ctypes.POINTER(ctypes.c_void_p))))
+                ctypes.cast(columns[1], ctypes.POINTER(ctypes.c_void_p)),
+                ctypes.cast(columns[2], ctypes.POINTER(ctypes.c_void_p)) if squares else None,
+                _type(squares[0]) if squares else 0))
         table = (_Tensor * len(rows))(*rows)
         self.device = device
         index = 0 if device is None or device.index is None else device.index
@@ -204,7 +223,7 @@ class _Plan:
                    table, len(rows), ctypes.byref(self.handle))
         # The plan points to this memory.
         self.kept = ([tensor for target in targets for tensor in target.values()], sources.models,
-                     sources.base)
+                     sources.base, sources.importances)
 
     def run(self, candidates: Sequence[Candidate], stream: int) -> None:
         rows = []
@@ -213,7 +232,7 @@ class _Plan:
             arrays = [_doubles(values) for values in (
                 [x for row in candidate.weights for x in row],
                 None if candidate.densities is None else [x for row in candidate.densities for x in row],
-                candidate.lambdas)]
+                candidate.lambdas, candidate.ts)]
             kept.append(arrays)
             rows.append(_Candidate(*arrays, candidate.seed))
         self._call("run", self.handle, (_Candidate * len(rows))(*rows), len(rows), stream)
