@@ -12,17 +12,18 @@
 
 #include "optimizers/cma_es.hpp"
 #include "optimizers/core/front.hpp"
-#include "optimizers/fold.hpp"
 
 // The distribution lives in latent coordinates: the sampling box of the space is the unit cube,
 // logarithmic where the space says so.
 //
-// Bounds: a sample outside is drawn again, up to 20 times; what is left over is folded back by a
-// smooth map, the identity but for a margin of 5 % on either side (as pycma's BoundTransform).
-// Measured with a box that does not matter, 20 dimensions, rotated ellipsoid, median evaluations to
-// 0.1: 11,600 so; 10,700 without bounds; 16,900 by folding alone, whose mirror images disturb the
-// search until it is small; never within 100,000 by clamping.  Folding keeps an optimum on the
-// border reachable.
+// Bounds: a sample outside is evaluated at the nearest point of the box but keeps its place, and a
+// generation is ordered by the sum of two ranks, that of the outcome and that of the distance to
+// the box (as multiple constraint ranking does: Garcia et al., Computers & Structures 187, 2017).
+// Once all are inside, the second says nothing.  It needs no scale, and steps stay Gaussian.
+// Measured with a box that does not matter, 20 dimensions, rotated ellipsoid, quartiles of the
+// evaluations to 1e-8 in thousands: 12.9, 13.5, 13.8 so; 12.8, 13.0, 13.2 without bounds; 13.1,
+// 14.4, 17.4 where samples outside are drawn again, which shortens long axes; never within 100 by
+// clamping alone.
 //
 // Whole coordinates: rounded by repair(), with a least standard deviation by which a coordinate
 // that rests on a whole number is still left once in n generations' n samples (the margin of Hamano
@@ -51,7 +52,6 @@ constexpr double tolerance_x = 1e-12;  // of the box
 constexpr double most_growth = 1e3;
 constexpr double most_condition = 1e14;
 
-constexpr double fold_margin = 0.05;
 constexpr std::size_t most_multiplier = 1024;
 constexpr int most_redraws = 20;
 constexpr double augmentation = 1e-3;
@@ -67,28 +67,24 @@ class Axis {
     width_ = scaled(c.sampling_high + wide) - origin_;
     low_ = to_unit(scaled(c.low - wide));
     high_ = to_unit(scaled(c.high + wide));
-    if (!whole && width_ > 0 && std::isfinite(low_) && std::isfinite(high_)) {
-      fold_.emplace(low_, high_, fold_margin * (high_ - low_));
-    }
+    bounded_ = !whole && width_ > 0;
     step = whole && width_ > 0 ? 1 / width_ : 0;
   }
 
   [[nodiscard]] double value(double latent) const {
-    const double x = origin_ + width_ * (fold_ ? fold_->value(latent) : latent);
+    const double x = origin_ + width_ * (bounded_ ? std::clamp(latent, low_, high_) : latent);
     return log_ ? std::exp(x) : x;
   }
-  [[nodiscard]] double latent(double value) const {
-    const double u = to_unit(scaled(value));
-    return fold_ ? fold_->latent(u) : u;
-  }
-  /// The latent nearest to home that means the same: every fold is a mirror of the first.
+  [[nodiscard]] double latent(double value) const { return to_unit(scaled(value)); }
+  /// Where a mean may rest: whole coordinates keep off the border.
   [[nodiscard]] double home(double latent) const {
-    if (whole)
-      return std::clamp(latent, low_ + step / 2, std::max(low_ + step / 2, high_ - step / 2));
-    return fold_ ? fold_->home(latent) : latent;
+    return whole ? std::clamp(latent, low_ + step / 2, std::max(low_ + step / 2, high_ - step / 2))
+                 : latent;
   }
-
-  [[nodiscard]] bool beyond(double latent) const { return fold_ && fold_->beyond(latent); }
+  /// How far outside the box.
+  [[nodiscard]] double excess(double latent) const {
+    return bounded_ ? std::abs(latent - std::clamp(latent, low_, high_)) : 0;
+  }
 
   bool whole;
   double step = 0;  ///< latent distance of neighbouring whole numbers
@@ -100,7 +96,7 @@ class Axis {
   bool log_;
   double origin_ = 0, width_ = 0;
   double low_ = 0, high_ = 1;
-  std::optional<Fold> fold_;
+  bool bounded_ = false;
 };
 
 /// What ranks a trial: failures last, then by violation, then by value.
@@ -395,11 +391,13 @@ class Cmaes {
     return latent;
   }
 
-  [[nodiscard]] bool beyond(const std::vector<double>& latent) const {
+  /// Squared distance to the box.
+  [[nodiscard]] double excess(const std::vector<double>& latent) const {
+    double sum = 0;
     for (std::size_t i = 0; i < latent.size(); ++i) {
-      if (axes_[i].beyond(latent[i])) return true;
+      sum += axes_[i].excess(latent[i]) * axes_[i].excess(latent[i]);
     }
-    return false;
+    return sum;
   }
 
   void ask(std::size_t s) {
@@ -411,7 +409,6 @@ class Cmaes {
     for (int draw = 0; draw <= most_redraws; ++draw) {
       latent = search.core->sample(rng);
       for (std::size_t i = 0; i < latent.size(); ++i) latent[i] *= search.scale[i];
-      if (draw < most_redraws && beyond(latent)) continue;
       point = problem_.space.repair(point_of(latent));
       // Only spaces of whole numbers can draw the same point twice.
       if (!all_whole_ || seen_.insert(point).second) break;
@@ -436,17 +433,23 @@ class Cmaes {
 
   void update(Search& search) {
     std::vector<Merit> merits;
-    for (const Told& told : search.told) merits.push_back(merit_of(told.trial, search));
+    std::vector<double> excesses;
+    for (const Told& told : search.told) {
+      merits.push_back(merit_of(told.trial, search));
+      excesses.push_back(excess(told.latent));
+    }
     std::vector<Merit> sorted = merits;
     std::sort(sorted.begin(), sorted.end());
+    std::vector<double> distances = excesses;
+    std::sort(distances.begin(), distances.end());
     std::vector<CmaEs::Scored> generation;
     for (std::size_t i = 0; i < merits.size(); ++i) {
-      // The core wants one number: the rank.
-      const auto place = std::lower_bound(sorted.begin(), sorted.end(), merits[i]);
+      const auto rank =
+          (std::lower_bound(sorted.begin(), sorted.end(), merits[i]) - sorted.begin()) +
+          (std::lower_bound(distances.begin(), distances.end(), excesses[i]) - distances.begin());
       std::vector<double>& x = search.told[i].latent;
       for (std::size_t d = 0; d < x.size(); ++d) x[d] /= search.scale[d];
-      generation.push_back(
-          {std::move(x), static_cast<double>(place - sorted.begin()), search.told[i].stale});
+      generation.push_back({std::move(x), static_cast<double>(rank), search.told[i].stale});
     }
     search.told.clear();
     search.core->update(std::move(generation));
@@ -458,22 +461,12 @@ class Cmaes {
     search.ended = params_.restarts == "none";
   }
 
-  /// Keeps the mean where points mean what they seem, and whole coordinates from freezing.
+  /// Keeps whole coordinates within their range, and from freezing.
   void settle(Search& search) {
     CmaEs& core = *search.core;
     const std::size_t n = axes_.size();
     std::vector<double> mean = core.mean();
     for (std::size_t i = 0; i < n; ++i) mean[i] = axes_[i].home(mean[i] * search.scale[i]);
-    if (has_simplex()) {
-      const Point repaired = problem_.space.repair(point_of(mean));
-      const auto& parameters = problem_.space.parameters();
-      for (std::size_t p = 0; p < parameters.size(); ++p) {
-        if (parameters[p].type != ParameterType::simplex) continue;
-        for (std::size_t i = problem_.space.offset(p), k = 0; k < parameters[p].size; ++i, ++k) {
-          mean[i] = axes_[i].latent(repaired[i]);
-        }
-      }
-    }
     const double rare = 1 / (static_cast<double>(n) * static_cast<double>(core.population()));
     const double reach = normal_quantile(1 - rare / 2);
     for (std::size_t i = 0; i < n; ++i) {

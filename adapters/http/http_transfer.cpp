@@ -105,7 +105,7 @@ int HttpTransfer::on_close(void* watch, curl_socket_t socket) {
 int HttpTransfer::on_request(void* self, char*, char*, int, int) {
   // A second time: the kept connection was dead.
   return static_cast<HttpTransfer*>(self)->requests_++ == 0 ? CURL_PREREQFUNC_OK
-                                                        : CURL_PREREQFUNC_ABORT;
+                                                            : CURL_PREREQFUNC_ABORT;
 }
 
 std::size_t HttpTransfer::on_header(char* data, std::size_t size, std::size_t n, void* self) {
