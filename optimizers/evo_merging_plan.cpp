@@ -12,6 +12,7 @@ using Examples = EvoMergingPlan::Examples;
 
 /// More slots than two generations' worth would be idle; beyond so many they may be.
 constexpr std::size_t most_slots_filled = 128;
+constexpr std::uint64_t usual_examples = 300;
 
 struct Generations {
   std::size_t denoise, scale, polish;
@@ -92,8 +93,10 @@ MergeExamples EvoMergingPlan::examples_of(std::size_t generation, std::size_t ge
       // The last one on all, so that its best can be told.
       if (generation + 1 >= generations) break;
       const double share = static_cast<double>(generation) / static_cast<double>(generations);
-      const double growth = static_cast<double>(std::max(search_examples, first_examples)) /
-                            static_cast<double>(first_examples);
+      // Of a split of unknown size: as far as usual.
+      const std::uint64_t most = search_examples > 0 ? search_examples : usual_examples;
+      const double growth =
+          static_cast<double>(std::max(most, first_examples)) / static_cast<double>(first_examples);
       const double count =
           static_cast<double>(first_examples) * std::pow(growth, share * share * share);
       return {static_cast<std::uint64_t>(count), generation, 0, 0};

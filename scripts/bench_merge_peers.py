@@ -75,7 +75,7 @@ def left_open(base, model, density):
     """Where a magnitude equals the least one kept, if not all that equal it can be kept: which of them
     are is up to the order in which a program finds them."""
     size = (model - base).abs()
-    kept = int(density * size.numel())
+    kept = max(1, int(density * size.numel()))
     cut = size.flatten().sort(descending=True).values[kept - 1]
     return size == cut if int((size >= cut).sum()) > kept else torch.zeros_like(size, dtype=torch.bool)
 

@@ -118,6 +118,7 @@ int run_merge(const ParamValues& values) {
   check(cudaSetDevice(*device), "choosing the device");
   // The end of input ends it; merged models on their way to a program are removed first.
   std::signal(SIGTERM, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
   return serve(cuda_merge_evaluator(*config, *device, rest), "cuda-merge");
 }
 

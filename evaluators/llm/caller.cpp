@@ -369,7 +369,11 @@ void Caller::finish(const Shared& pending, CallResult result) {
 }
 
 std::string Caller::redacted(std::string text) const {
-  for (const std::string& secret : options_.secrets) {
+  return llm::redacted(std::move(text), options_.secrets);
+}
+
+std::string redacted(std::string text, const std::vector<std::string>& secrets) {
+  for (const std::string& secret : secrets) {
     for (std::size_t at = text.find(secret); at != std::string::npos; at = text.find(secret)) {
       text.replace(at, secret.size(), "[key]");
     }

@@ -73,6 +73,9 @@ struct CallerOptions {
   GovernorLimits limits;
 };
 
+/// A text of the server, or about it, without the secrets, none of which is empty.
+std::string redacted(std::string text, const std::vector<std::string>& secrets);
+
 class Caller {
  public:
   using Done = std::function<void(CallResult)>;

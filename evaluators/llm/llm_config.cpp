@@ -10,6 +10,7 @@
 
 #include "adapters/json/object_reader.hpp"
 #include "adapters/json/parse.hpp"
+#include "adapters/llm/request_template.hpp"
 
 namespace paretod::llm {
 namespace {
@@ -364,6 +365,10 @@ class ConfigReader {
     const auto refuse = [this](const char* pointer, const std::string& why) {
       problems_.push_back({pointer, why});
     };
+    if (document_.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).find(text_slot) !=
+        std::string::npos) {
+      refuse("", "holds the text " + std::string(text_slot) + ", which is reserved");
+    }
     const std::string& api = config_.server.api;
     const MergeConfig& merge = config_.merge;
     const bool any = !merge.adapters.empty();

@@ -223,7 +223,9 @@ int run(const std::string& path, bool check_only) {
   }
 
   const auto facts = look_at_server(*config, headers, *http, patience_s);
-  if (!facts) return fail(facts.error().text());
+  const std::vector<std::string> secrets =
+      key->empty() ? std::vector<std::string>{} : std::vector{*key};
+  if (!facts) return fail(redacted(facts.error().text(), secrets));
   const auto dialect = make_dialect(config->server.api);
   std::unique_ptr<Materialiser> materialiser;
   std::unique_ptr<Background> background;
@@ -236,7 +238,7 @@ int run(const std::string& path, bool check_only) {
   CallerOptions options;
   options.url = config->server.url;
   options.headers = headers;
-  if (!key->empty()) options.secrets = {*key};
+  options.secrets = secrets;
   options.timeout_s = config->server.timeout_s;
   options.retries = config->server.retries;
   options.resend_unknown = config->resend_unknown;
@@ -255,6 +257,7 @@ int run(const std::string& path, bool check_only) {
       .dialect = dialect ? *dialect : *oracle_dialect,
       .caller = caller,
       .http = *http,
+      .ledger = ledger->get(),
       .materialiser = materialiser.get(),
       .background = background.get(),
       .server = facts->identity,
@@ -298,20 +301,25 @@ int prune(const std::string& adapter, const std::string& keep_text, const std::s
 
 /// All pairs, in the order in which a server has to have them, whose names are printed.
 int pair(const std::string& folder, const std::vector<std::string>& adapters) {
-  if (std::filesystem::exists(folder)) return fail(folder + " exists already");
-  std::filesystem::create_directories(folder);
+  std::error_code trouble;
+  if (std::filesystem::exists(folder, trouble)) return fail(folder + " exists already");
   std::vector<PeftAdapter> pool;
   for (const std::string& adapter : adapters) {
     auto peft = read_peft(adapter);
     if (!peft) return fail(peft.error().text());
     pool.push_back(std::move(*peft));
   }
+  if (!std::filesystem::create_directories(folder, trouble)) {
+    return fail(folder + " cannot be made: " + trouble.message());
+  }
   for (std::size_t i = 0; i < pool.size(); ++i) {
     for (std::size_t j = 0; j < pool.size(); ++j) {
       auto made = pair_of(pool[i].adapter, pool[j].adapter);
       if (!made) return fail(adapters[i] + " and " + adapters[j] + ": " + made.error().text());
+      // B is of one, A of the other.
+      const DType dtype = pool[i].dtype == pool[j].dtype ? pool[i].dtype : DType::f32;
       const std::string name = folder + "/b" + std::to_string(i) + "-a" + std::to_string(j);
-      const auto written = write_peft({std::move(*made), pool[i].dtype, pool[i].config}, name);
+      const auto written = write_peft({std::move(*made), dtype, pool[i].config}, name);
       if (!written) return fail(written.error().text());
       std::printf("%s\n", name.c_str());
     }

@@ -51,7 +51,8 @@ struct Record {
   std::string key;
   std::string job;
   CallCost cost;
-  std::int64_t at_s = 0;  ///< since 1970
+  std::int64_t at_s = 0;         ///< since 1970
+  std::string fingerprint = {};  ///< of an answer that was read back
 };
 
 /// By hand: this is written once per call.  `name` and `more`, a JSON value: one more member.
@@ -95,6 +96,7 @@ std::optional<Record> record_of(const json& value) {
   out.cost.micros = static_cast<std::int64_t>(reader.count_or("/m", 0));
   out.cost.tokens = reader.count_or("/n", 0);
   out.at_s = static_cast<std::int64_t>(reader.count_or("/t", 0));
+  if (out.kind == Kind::answer) out.fingerprint = reader.text_or("/reply/fingerprint", "");
   if (reader.failed()) return {};
   return out;
 }
@@ -170,6 +172,7 @@ class ResponseLedger::State {
     if (!write_all(file_.get(), text) || fdatasync(file_.get()) != 0)
       return failure("write", path_);
     size_ += text.size() - (torn_ ? 1 : 0);
+    torn_ = false;
     const FileDescriptor folder(
         ::open(path_.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() < 0 || fsync(folder.get()) != 0) return failure("write", path_.parent_path());
@@ -207,6 +210,7 @@ class ResponseLedger::State {
 
   Totals totals_;
   std::map<std::pair<std::string, std::int64_t>, std::int64_t> spends_;
+  std::unordered_map<std::string, std::string> fingerprints_;  ///< of jobs, as of load()
 
  private:
   struct Entry {
@@ -221,6 +225,7 @@ class ResponseLedger::State {
 
   void take(const Record& record, std::uint64_t offset, std::size_t length,
             std::unordered_map<std::string, Record>& open) {
+    if (!record.fingerprint.empty()) fingerprints_.try_emplace(record.job, record.fingerprint);
     if (record.kind == Kind::intent) {
       open[record.key] = record;
       return;
@@ -259,11 +264,17 @@ class ResponseLedger::State {
         batch.swap(waiting_);
         text.swap(text_);
       }
+      if (torn_) text.insert(0, "\n");
+      std::uint64_t offset = size_ + (torn_ ? 1 : 0);
       const bool good = write_all(file_.get(), text) && fdatasync(file_.get()) == 0;
-      std::uint64_t offset = size_;
-      size_ = good
-                  ? size_ + text.size()
-                  : static_cast<std::uint64_t>(std::max<off_t>(0, lseek(file_.get(), 0, SEEK_END)));
+      if (good) {
+        size_ += text.size();
+        torn_ = false;
+      } else if (ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) {
+        // What is written after a part of a line has to begin with its end.
+        size_ = static_cast<std::uint64_t>(std::max<off_t>(0, lseek(file_.get(), 0, SEEK_END)));
+        torn_ = true;
+      }
       post_([this, good, offset, batch = std::make_shared<std::vector<Waiting>>(std::move(batch))] {
         std::uint64_t at = offset;
         for (Waiting& waiting : *batch) {
@@ -345,6 +356,11 @@ void ResponseLedger::resend(const std::string& key, const std::string& job) {
 void ResponseLedger::for_each_spend(const Visit& visit) const {
   for (const auto& [where, micros] : state_->spends_) visit(where.first, where.second, micros);
 }
+std::string ResponseLedger::first_fingerprint(const std::string& job) const {
+  const auto found = state_->fingerprints_.find(job);
+  return found == state_->fingerprints_.end() ? "" : found->second;
+}
+
 const ResponseLedger::Totals& ResponseLedger::totals() const {
   return state_->totals_;
 }

@@ -56,6 +56,9 @@ class ResponseLedger {
   [[nodiscard]] Known find(const std::string& key) const;
   /// The reply of an answered key; an error if the file does not give it back.
   [[nodiscard]] Result<nlohmann::json> reply(const std::string& key) const;
+  /// What the job's first answer said of the server's software; empty if the job had no answer when
+  /// the ledger was opened.
+  [[nodiscard]] std::string first_fingerprint(const std::string& job) const;
 
   void intend(const std::string& key, const std::string& job, CallCost worst, Written written);
   /// `reply`: one JSON value as text.

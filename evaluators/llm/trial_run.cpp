@@ -347,17 +347,20 @@ void TrialRun::submit(Call call, std::function<void(const CallResult&)> then) {
 
 void TrialRun::note_fingerprint(const std::string& fingerprint) {
   if (fingerprint.empty()) return;
-  const auto known = workshop_.fingerprints.try_emplace(job_, fingerprint).first;
+  const std::string before =
+      workshop_.ledger == nullptr ? "" : workshop_.ledger->first_fingerprint(job_);
+  const auto known =
+      workshop_.fingerprints.try_emplace(job_, before.empty() ? fingerprint : before).first;
   auto& [first, others] = known->second;
   if (fingerprint == first) return;
   ++changed_;
   if (others.size() >= most_fingerprints || !others.insert(fingerprint).second) return;
-  const auto shown = [](const std::string& text) {
-    return json(text.substr(0, 80)).dump(-1, ' ', true, json::error_handler_t::replace);
+  const auto shown = [this](const std::string& text) {
+    return json(workshop_.caller.redacted(text).substr(0, 80))
+        .dump(-1, ' ', true, json::error_handler_t::replace);
   };
-  workshop_.warn(workshop_.caller.redacted(
-      "job " + job_ + ": the server's fingerprint was " + shown(first) + " and is " +
-      shown(fingerprint) + " in some answers: results before and after may not compare"));
+  workshop_.warn("job " + job_ + ": the server's fingerprint was " + shown(first) + " and is " +
+                 shown(fingerprint) + " in some answers: results before and after may not compare");
 }
 
 void TrialRun::unit_done(Unit& unit) {

@@ -30,6 +30,7 @@ struct Workshop {
   const Dialect& dialect;
   Caller& caller;
   HttpMulti& http;
+  const ResponseLedger* ledger = nullptr;      ///< null where nothing was answered before
   const Materialiser* materialiser = nullptr;  ///< null where nothing is loaded
   Background* background = nullptr;            ///< null likewise
   std::string server;                          ///< what it says it is

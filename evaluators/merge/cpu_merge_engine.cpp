@@ -187,7 +187,15 @@ std::vector<const TensorView*> CpuMergeEngine::views_of(const MergedTensor& tens
 
 std::size_t CpuMergeEngine::unit_of(const Pass& pass, const MergedTensor& tensor) const {
   if (tensor.copied) return copied_bytes / size_of(tensor.layout.dtype);
-  if (pass.single && BlockMerger::takes_whole(rule_, tensor, 1)) return plan_.whole_elements;
+  if (pass.single && BlockMerger::takes_whole(rule_, tensor, 1)) {
+    // Enough of them in a window that no thread waits, and never more than a window.
+    const std::uint64_t bytes =
+        bytes_read(tensor) / std::max<std::uint64_t>(tensor.layout.elements(), 1);
+    const std::uint64_t share =
+        plan_.passes.window_bytes / (2 * plan_.passes.threads * std::max<std::uint64_t>(bytes, 1));
+    return std::min<std::uint64_t>(plan_.whole_elements,
+                                   std::max<std::uint64_t>(share / 1024 * 1024, 1024));
+  }
   if (traits_of(rule_.method).sparsifier != Sparsifier::della) return pass.elements;
   const std::size_t row = row_elements(tensor.layout.shape, tensor.layout.elements());
   return plan_.shape.elements / row * row;

@@ -43,7 +43,15 @@ std::vector<std::string> arguments(const ParamValues& values, const std::string&
   constexpr std::array<std::string_view, 2> ours = {"device", "device_program"};
   for (const auto& [name, value] : values) {
     if (std::find(ours.begin(), ours.end(), name) != ours.end()) continue;
-    argv.push_back(name + "=" + to_json(value).dump());
+    nlohmann::json shown = to_json(value);
+    if (name == "environment") {
+      // Anybody may read a command line; the process has the values in its environment.
+      for (nlohmann::json& entry : shown) {
+        const std::string text = entry.get<std::string>();
+        entry = text.substr(0, text.find('='));
+      }
+    }
+    argv.push_back(name + "=" + shown.dump());
   }
   return argv;
 }
@@ -66,6 +74,10 @@ Result<std::unique_ptr<Evaluator>> start_device_merges(const ParamValues& values
       std::max<std::size_t>(environment.threads / count, 1));
   started.processes = static_cast<std::int64_t>(count);
   started.environment = process.environment;
+  // What says which GPUs there are, and where CUDA's libraries lie, holds for it as for us.
+  for (const char* variable : {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "LD_LIBRARY_PATH"}) {
+    started.environment.emplace_back(variable);
+  }
   // Its own program has to have ended before it can.
   started.grace_s = 2 * process.grace_s;
   started.hello_timeout_s = process.hello_timeout_s + device_start_s;

@@ -137,7 +137,8 @@ void ParetoArchive::Staircase::insert(double x, double y) {
 
 void ParetoArchive::Staircase::erase(double x, double y) {
   auto place = std::lower_bound(x_.begin(), x_.end(), x) - x_.begin();
-  while (y_[static_cast<std::size_t>(place)] != y) ++place;
+  while (place < std::ssize(y_) && y_[static_cast<std::size_t>(place)] != y) ++place;
+  if (place == std::ssize(y_)) return;  // not a number: it is nowhere
   for (auto* numbers : {&x_, &y_, &least_, &most_}) numbers->erase(numbers->begin() + place);
   extend(static_cast<std::size_t>(place), static_cast<std::size_t>(place));
 }

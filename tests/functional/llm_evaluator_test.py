@@ -155,7 +155,6 @@ class LlmEvaluator(unittest.TestCase):
                     self.assertIn('"fp_toy"', said[0])
                     self.assertIn('"fp_other"', said[0])
                 with Evaluator(stub.config(), home) as evaluator:  # the ledger remembers
-                    evaluator.evaluate(1, tries[0])
                     again = evaluator.evaluate(2, tries[1])
                     self.assertGreater(again['metrics']['ledger_hits'], 0)
                     self.assertEqual(again['metrics']['fingerprint_changed'], after['metrics']['calls'])
