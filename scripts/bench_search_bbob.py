@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """`cmaes` against pycma on sixteen functions of the BBOB family: evaluations to targets at
-parallelism 1, the same instances, starts (uniform in [-4, 4]^n, sigma 2) and BIPOP restarts.
+parallelism 1, the same instances, starts (uniform in [-4, 4]^n, sigma 2) and BIPOP restarts.  Ours
+searches a box, as a space is one; pycma is compared without bounds, where it is faster, and shown
+with the same box beside.
 Optuna's CMA-ES sampler stands beside them for information, in few runs of few evaluations, since
 its own time grows to milliseconds an evaluation; it has no restarts, so on unimodal functions only."""
 import ctypes
@@ -60,12 +62,16 @@ class Counted:
         self.lib.bbob_free(self.instance)
 
 
-def pycma(value, n, seed):
+def pycma(value, n, seed, **options):
     import cma
     import numpy
     starts = numpy.random.RandomState(seed)
     cma.fmin2(value, lambda: starts.uniform(-4, 4, n), 2.0,
-              {'seed': seed, 'verbose': -9, 'maxfevals': value.budget}, restarts=99, bipop=True)
+              {'seed': seed, 'verbose': -9, 'maxfevals': value.budget, **options}, restarts=99, bipop=True)
+
+
+def pycma_box(value, n, seed):
+    pycma(value, n, seed, bounds=[-5, 5])
 
 
 def optuna_cmaes(value, n, seed):
@@ -88,7 +94,7 @@ def peer(name, path, function, n, first, last, budget):
     import warnings
     warnings.simplefilter('ignore')
     lib = library(path)
-    run = {'pycma': pycma, 'optuna-cmaes': optuna_cmaes}[name]
+    run = {'pycma': pycma, 'pycma-box': pycma_box, 'optuna-cmaes': optuna_cmaes}[name]
     for seed in range(first, last + 1):
         value = Counted(lib, function, n, seed, budget)
         try:
@@ -106,7 +112,8 @@ def quantile(values, share):
 
 
 def measure(quick, seeds, dimensions, functions, kept):
-    """Per function and dimension: name, n, and the lines of counts of ours, pycma and Optuna."""
+    """Per function and dimension: name, n, and the lines of counts of ours, pycma without and with
+    bounds, and Optuna."""
     from bench_support import BUILD, peers
     lib = str(BUILD / 'tests' / 'libbbob_functions.so')
     names = {f: library(lib).bbob_name(f).decode() for f in range(library(lib).bbob_count())}
@@ -127,6 +134,7 @@ def measure(quick, seeds, dimensions, functions, kept):
 
         shown = not quick and n in OPTUNA_DIMENSIONS and names[f] in UNIMODAL
         return (names[f], n, [line.split() for line in ours.splitlines()], theirs('pycma', seeds, budget),
+                [] if quick else theirs('pycma-box', seeds, budget),
                 theirs('optuna-cmaes', OPTUNA_SEEDS, OPTUNA_TRIALS) if shown else [])
 
     jobs = [(f, n) for n in dimensions for f in names if functions is None or names[f] in functions]
@@ -142,16 +150,17 @@ def text(values):
 def rows(quick, kept, seeds=None, dimensions=None, functions=None):
     """Rows of name, value, unit, target and holds: the ratio of median evaluations, ours to pycma's."""
     made, seconds = [], {}
-    for name, n, ours, theirs, others in measure(quick, seeds or (5 if quick else 11),
+    for name, n, ours, theirs, boxed, others in measure(quick, seeds or (5 if quick else 11),
                                                  dimensions or ((5, 20) if quick else (5, 20, 40)), functions, kept):
         seconds.setdefault(n, []).extend(float(line[-1]) for line in ours)
         for t, target in enumerate(TARGETS):
-            mine, peers, optuna = ([int(line[t]) for line in lines] for lines in (ours, theirs, others))
+            mine, peers, box, optuna = ([int(line[t]) for line in lines] for lines in (ours, theirs, boxed, others))
             a, b = quantile(mine, 0.5), quantile(peers, 0.5) if peers else math.nan
             ratio = None if math.isinf(a) or not math.isfinite(b) else a / b
             # Nothing to hold where pycma's median run does not get there.
             holds = None if not math.isfinite(b) else ratio is not None and ratio <= SLACK
-            beside = f', Optuna ({len(optuna)} runs of {OPTUNA_TRIALS}) {text(optuna)}' if optuna else ''
+            beside = f', in the box {text(box)}' if box else ''
+            beside += f', Optuna ({len(optuna)} runs of {OPTUNA_TRIALS}) {text(optuna)}' if optuna else ''
             made.append({'name': f'{name} n={n} to {target:g}: ours {text(mine)}, '
                                  f'pycma {text(peers) if peers else "not run"}{beside}',
                          'value': ratio, 'unit': 'ratio', 'target': f'<= {SLACK:g}', 'holds': holds})
