@@ -22,8 +22,6 @@ constexpr std::size_t chunk_bytes = std::size_t{16} << 20;
 /// Threads that fill chunks, and the elements that are worth one's while.
 constexpr std::size_t copying_threads = 4;
 constexpr std::size_t least_share = std::size_t{1} << 19;
-/// Tables and scratch memory beside rows.
-constexpr std::uint64_t reserved_bytes = std::uint64_t{80} << 20;
 
 std::uint64_t padded(std::uint64_t bytes) {
   return (bytes + row_alignment - 1) / row_alignment * row_alignment;
@@ -200,12 +198,13 @@ struct Slot {
 class CudaMergeEngine final : public MergeEngine {
  public:
   CudaMergeEngine(std::shared_ptr<const MergeSources> sources, const MergeRule& rule,
-                  std::vector<Window> windows, std::size_t candidates, std::uint64_t slot_bytes,
-                  std::string name, int device)
+                  std::vector<Window> windows, std::size_t candidates, std::size_t usual,
+                  std::uint64_t slot_bytes, std::string name, int device)
       : sources_(std::move(sources)),
         rule_(rule),
         windows_(std::move(windows)),
         candidates_(candidates),
+        usual_(usual),
         name_(std::move(name)),
         device_(device),
         slots_(windows_.size() > 1 ? 2 : 1),
@@ -215,7 +214,9 @@ class CudaMergeEngine final : public MergeEngine {
 
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] std::size_t candidates_per_pass() const override { return candidates_; }
-  [[nodiscard]] std::size_t usual_batch() const override { return candidates_; }
+  /// What was asked for, not what fits a pass: processes of different cards have to offer the same,
+  /// and so does one that starts again while others use the card's memory.
+  [[nodiscard]] std::size_t usual_batch() const override { return usual_; }
 
   Result<void> merge(std::span<const MergeCandidate> candidates, MergeOutput& output,
                      const MergeProgress& progress) override {
@@ -414,6 +415,7 @@ class CudaMergeEngine final : public MergeEngine {
   const MergeRule rule_;
   const std::vector<Window> windows_;
   const std::size_t candidates_;
+  const std::size_t usual_;
   const std::string name_;
   const int device_;
   std::vector<Slot> slots_;
@@ -436,7 +438,7 @@ Result<std::unique_ptr<MergeEngine>> cuda_merge_engine(std::shared_ptr<const Mer
     std::size_t total = 0;
     check(cudaMemGetInfo(&free, &total), "asking for free memory");
     room = free - free / 10;
-    room -= std::min<std::uint64_t>(room / 2, reserved_bytes);
+    room -= std::min<std::uint64_t>(room / 2, merge_reserved_bytes);
   }
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, limits.device), "asking for the device's properties");
@@ -463,7 +465,8 @@ Result<std::unique_ptr<MergeEngine>> cuda_merge_engine(std::shared_ptr<const Mer
   }
   if (!windows) return why;
   return std::unique_ptr<MergeEngine>(new CudaMergeEngine(
-      std::move(sources), rule, std::move(*windows), candidates, slot_bytes, name, limits.device));
+      std::move(sources), rule, std::move(*windows), candidates,
+      std::max<std::size_t>(limits.candidates, 1), slot_bytes, name, limits.device));
 }
 
 }  // namespace paretod::cuda

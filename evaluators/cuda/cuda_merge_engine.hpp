@@ -19,6 +19,10 @@
 
 namespace paretod::cuda {
 
+/// What a process takes of the device beside sources and results, at most: tables, scratch memory.
+/// The driver's own context comes on top.
+constexpr std::uint64_t merge_reserved_bytes = std::uint64_t{80} << 20;
+
 struct CudaMergeLimits {
   int device = 0;
   /// Of the device, for sources and results; 0: nine tenths of what is free.

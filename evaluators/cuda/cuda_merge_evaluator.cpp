@@ -52,8 +52,11 @@ class EndingEngine final : public MergeEngine {
 
 /// Of the device.  Processes that share one say the same of themselves, whichever looks first.
 std::uint64_t memory_for(const CudaMergeConfig& config, int device) {
+  const auto without_reserve = [](std::uint64_t bytes) {
+    return bytes - std::min(bytes / 2, merge_reserved_bytes);
+  };
   if (config.device_memory_mb > 0) {
-    return static_cast<std::uint64_t>(config.device_memory_mb) << 20;
+    return without_reserve(static_cast<std::uint64_t>(config.device_memory_mb) << 20);
   }
   const auto sharing =
       std::count(config.devices.begin(), config.devices.end(), std::to_string(device));
@@ -61,7 +64,7 @@ std::uint64_t memory_for(const CudaMergeConfig& config, int device) {
   std::size_t free = 0;
   std::size_t total = 0;
   check(cudaMemGetInfo(&free, &total), "asking for free memory");
-  return (total - total / 10) / static_cast<std::uint64_t>(sharing);
+  return without_reserve((total - total / 10) / static_cast<std::uint64_t>(sharing));
 }
 
 }  // namespace
