@@ -9,6 +9,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "adapters/http/reply_head.hpp"
+
 namespace paretod {
 namespace {
 
@@ -51,13 +53,6 @@ std::optional<Place> place_of(const std::string& url) {
   return Place{part(CURLUPART_HOST, 0), part(CURLUPART_PORT, CURLU_DEFAULT_PORT)};
 }
 
-std::string trimmed(std::string_view text) {
-  const char* blanks = " \t\r\n";
-  const std::size_t first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) return {};
-  return std::string(text.substr(first, text.find_last_not_of(blanks) - first + 1));
-}
-
 std::string seconds_text(double seconds) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.2g s", seconds);
@@ -87,7 +82,7 @@ struct HttpClient::Handle {
 class HttpClient::Transfer {
  public:
   Transfer(const HttpClientOptions& options, CURL* curl, const Sink* sink)
-      : options_(options), curl_(curl), sink_(sink) {}
+      : options_(options), curl_(curl), sink_(sink), head_(options.max_header) {}
 
   Result<HttpReply> run(std::string_view method, const std::string& url, const Headers& headers,
                         std::string_view body);
@@ -112,24 +107,15 @@ class HttpClient::Transfer {
   CURL* curl_;
   const Sink* sink_;
   HttpReply reply_;
-  std::size_t header_bytes_ = 0;
+  ReplyHead head_;
   bool too_large_ = false;
   bool sink_full_ = false;
   bool given_up_ = false;
 };
 
 bool HttpClient::Transfer::header(std::string_view line) {
-  header_bytes_ += line.size();
-  if (header_bytes_ > options_.max_header) {
-    too_large_ = true;
-    return false;
-  }
-  if (line.rfind("HTTP/", 0) == 0) {  // a final status line after an interim one starts afresh
-    reply_.headers.clear();
-    return true;
-  }
-  add_header_line(reply_, line);
-  return true;
+  too_large_ = !head_.add(line);
+  return !too_large_;
 }
 
 bool HttpClient::Transfer::body(std::string_view data) {
@@ -248,11 +234,13 @@ Result<HttpReply> HttpClient::Transfer::run(std::string_view method, const std::
     set(CURLOPT_POSTFIELDS, body.data() == nullptr ? "" : body.data());
   }
 
-  const CURLcode code = curl_easy_perform(curl_);
+  CURLcode code = curl_easy_perform(curl_);
+  if (code == CURLE_OK && !head_.complete()) code = CURLE_PARTIAL_FILE;
   if (code != CURLE_OK && !sink_full_) return failure(code, *place);
   long status = 0;
   curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
   reply_.status = static_cast<int>(status);
+  reply_.headers = head_.take_fields();
   return std::move(reply_);
 }
 
@@ -277,15 +265,6 @@ std::optional<std::string> HttpReply::header(std::string_view name) const {
     if (key == name) return value;
   }
   return {};
-}
-
-void add_header_line(HttpReply& reply, std::string_view line) {
-  const std::size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return;
-  std::string name = trimmed(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  reply.headers.emplace_back(std::move(name), trimmed(line.substr(colon + 1)));
 }
 
 std::string url_escape(std::string_view text) {

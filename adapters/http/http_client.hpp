@@ -35,9 +35,6 @@ struct HttpReply {
   [[nodiscard]] std::optional<std::string> header(std::string_view name) const;
 };
 
-/// Adds a line as libcurl hands it out; lines without a field are left out.
-void add_header_line(HttpReply& reply, std::string_view line);
-
 struct HttpClientOptions {
   double connect_timeout_s = 5;
   double timeout_s = 30;       ///< a whole request(); streams have no such limit

@@ -23,7 +23,11 @@ HeaderLines lines_of(const HttpClient::Headers& headers) {
 
 HttpTransfer::HttpTransfer(const HttpMultiOptions& options, SocketWatch& watch, HttpTask task,
                            HttpMulti::Done done)
-    : options_(options), watch_(watch), task_(std::move(task)), done_(std::move(done)) {}
+    : options_(options),
+      watch_(watch),
+      task_(std::move(task)),
+      done_(std::move(done)),
+      head_(options.max_header) {}
 
 void HttpTransfer::prepare(CURL* handle, const HttpMultiOptions& options, SocketWatch& watch) {
   const auto set = [handle](CURLoption option, auto value) {
@@ -72,10 +76,12 @@ void HttpTransfer::use(CURL* handle, std::uint64_t id, HeaderLines headers) {
 
 void HttpTransfer::finish(CURLcode code) {
   HttpOutcome outcome;
+  if (code == CURLE_OK && !head_.complete()) code = CURLE_PARTIAL_FILE;
   if (code == CURLE_OK) {
     long status = 0;
     curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
     reply_.status = static_cast<int>(status);
+    reply_.headers = head_.take_fields();
     outcome = {HttpOutcome::Kind::reply, std::move(reply_), {}};
   } else if (!refusal_.empty()) {
     outcome = {HttpOutcome::Kind::refused, {}, refusal_};
@@ -132,14 +138,9 @@ curl_socket_t HttpTransfer::open_socket(const curl_sockaddr& address) {
 }
 
 bool HttpTransfer::header(std::string_view line) {
-  header_bytes_ += line.size();
-  if (header_bytes_ > options_.max_header) {
-    refusal_ = "it sent more header fields than are accepted";
-    return false;
-  }
-  if (line.starts_with("HTTP/")) reply_.headers.clear();
-  add_header_line(reply_, line);
-  return true;
+  if (head_.add(line)) return true;
+  refusal_ = "it sent more header fields than are accepted";
+  return false;
 }
 
 bool HttpTransfer::body(std::string_view data) {

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "adapters/http/http_multi.hpp"
+#include "adapters/http/reply_head.hpp"
 #include "adapters/http/socket_watch.hpp"
 
 namespace paretod {
@@ -57,7 +58,7 @@ class HttpTransfer {
   std::uint64_t id_ = 0;
   HeaderLines headers_;
   HttpReply reply_;
-  std::size_t header_bytes_ = 0;
+  ReplyHead head_;
   int requests_ = 0;
   std::string refusal_;
 };

@@ -321,11 +321,24 @@ Result<LeaseGrant> Worker::lease(LeaseApi& api, const LeaseRequest& request) {
   }
 }
 
+Result<EvaluationRequest> Worker::read(RequestReader& reader, const Lease& lease,
+                                       Clock::time_point until) {
+  Backoff backoff(first_pause_s, options_.longest_pause_s);
+  while (true) {
+    auto request = reader.read(lease);
+    if (request || !may_pass(request.error())) return request;
+    const double wait_s = backoff.next_s();
+    if (Clock::now() + seconds(wait_s) > until || !pause(wait_s, Stage::working)) return request;
+  }
+}
+
 void Worker::begin(RequestReader& reader, const LeaseGrant& grant) {
   std::vector<EvaluationRequest> requests;
   std::vector<EvaluationReply> failures;
+  // Longer, and the leases might lapse before their first heartbeat.
+  const auto asked_until = Clock::now() + seconds(grant.ttl_s / 3);
   for (const Lease& lease : grant.leases) {
-    auto request = reader.read(lease);
+    auto request = read(reader, lease, asked_until);
     if (request) {
       request->ticket = held_.add(lease.token, request->id(), request->context->objectives);
       requests.push_back(std::move(*request));

@@ -129,8 +129,10 @@ void FakeHttpServer::serve(int connection) {
       reply = handler_(*request);
     }
     if (reply.never) continue;
-    if (!reply.hang_up) send_all(connection, text_of(reply));
-    if (reply.hang_up || reply.missing_bytes > 0) break;
+    if (!reply.hang_up) {
+      send_all(connection, text_of(reply).substr(0, reply.cut_after.value_or(std::string::npos)));
+    }
+    if (reply.hang_up || reply.missing_bytes > 0 || reply.cut_after) break;
   }
   shutdown(connection, SHUT_RDWR);
 }

@@ -33,6 +33,8 @@ struct FakeReply {
   bool never = false;
   /// Announce so many bytes more than are sent.
   std::size_t missing_bytes = 0;
+  /// Close the connection after so many bytes of the answer.
+  std::optional<std::size_t> cut_after = {};
 };
 
 class FakeHttpServer {

@@ -115,6 +115,24 @@ TEST(HttpClient, ATruncatedBodyIsAFailure) {
   EXPECT_EQ(reply.error().kind, ErrorKind::unavailable);
 }
 
+TEST(HttpClient, AnAnswerCutAnywhereIsAFailure) {
+  std::size_t sent = 0;
+  FakeHttpServer server([&](const FakeRequest&) {
+    return FakeReply{.body = "whole", .headers = {{"ETag", "1"}}, .cut_after = sent};
+  });
+  const std::string whole = "HTTP/1.1 200 Fake\r\nETag: 1\r\nContent-Length: 5\r\n\r\nwhole";
+  for (; sent < whole.size(); ++sent) {
+    for (const char* method : {"GET", "POST"}) {
+      const auto reply = HttpClient().request(method, server.url());
+      ASSERT_FALSE(reply.ok()) << method << " after " << sent << " bytes";
+      EXPECT_EQ(reply.error().kind, ErrorKind::unavailable);
+    }
+  }
+  const auto reply = HttpClient().request("GET", server.url());
+  ASSERT_TRUE(reply.ok());
+  EXPECT_EQ(reply->body, "whole");
+}
+
 TEST(HttpClient, SaysWhyNothingAnswers) {
   std::string url;
   { url = FakeHttpServer(hello).url(); }

@@ -165,13 +165,17 @@ TEST_F(HttpEvaluatorTest, StatusesAreSortedByWhatIsKnown) {
   EXPECT_EQ(kind_of({200, std::string((1 << 20) + 1, ' ')}), ReplyKind::fault);
   scripted = hang_up();
   EXPECT_EQ(reply_to(0.5).kind, ReplyKind::transient);
+  scripted = {.body = "{}", .cut_after = 20};  // within the head
+  EXPECT_EQ(reply_to(0.5).kind, ReplyKind::transient);
   scripted = never();
   EXPECT_EQ(reply_to(0.5, 0.1).kind, ReplyKind::transient);
 }
 
 TEST_F(HttpEvaluatorTest, WhatMayHaveBeenBilledIsUnknownAndNotSentTwice) {
-  serve([&](const FakeRequest&) { return hang_up(); }, true);
+  FakeReply scripted = hang_up();
+  serve([&](const FakeRequest&) { return scripted; }, true);
   for (std::size_t i = 0; i < 3; ++i) {
+    if (i == 2) scripted = {.body = "{}", .cut_after = 20};
     const EvaluationReply reply = reply_to(0.5);
     EXPECT_EQ(reply.kind, ReplyKind::done);
     EXPECT_EQ(reply.outcome.status, TrialStatus::unknown);

@@ -257,7 +257,18 @@ TEST_F(WorkerTest, AJobForAnotherEvaluatorFailsNamingTheField) {
   EXPECT_THAT(result_of(1).at("message"), HasSubstr("/space: has to have two parameters"));
 }
 
+TEST_F(WorkerTest, ACutAnswerAboutAJobCostsNoAttempt) {
+  daemon_.cut_answers("/v1/jobs/job", 3);
+  daemon_.offer(1);
+  start();
+  const auto requests = control_->wait_requests(1);
+  control_->finish(requests[0].ticket, 4);
+  ASSERT_TRUE(daemon_.wait_reported(1));
+  EXPECT_EQ(result_of(1).at("objectives").at("distance").at("value"), 4);
+}
+
 TEST_F(WorkerTest, WithoutTheJobsShapeAnAttemptIsWorthAnother) {
+  daemon_.set_ttl(0.1);
   daemon_.set_down("/v1/jobs/job", true);
   daemon_.offer(1);
   start();
