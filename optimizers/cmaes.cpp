@@ -134,7 +134,7 @@ struct Search {
   std::uint64_t run_began = 0;
   bool ended = false;
 
-  std::size_t base_population = 0;
+  double base_population = 0;       ///< its multiples are rounded down
   std::size_t most_generations = 0;  ///< of this run
   std::uint64_t trials = 0;          ///< told to this run
   std::uint64_t small_trials = 0, large_trials = 0;
@@ -300,17 +300,17 @@ class Cmaes {
     const std::size_t n = axes_.size();
     const bool again = search.runs > 0;
     if (!again) {
-      const auto usual_population =
-          4 + static_cast<std::size_t>(3 * std::log(static_cast<double>(n)));
+      const double usual_population = 4 + 3 * std::log(static_cast<double>(n));
       // Generations narrower than the slots would only ever see results of an older distribution.
       // Rotated Rosenbrock, 8 dimensions, median evaluations to 1e-8 on 16 and 64 slots: 7,200 and
       // 16,500 so, 31,000 and 63,600 with the usual population.
       const std::size_t slots = evaluations_.parallelism() / searches_.size();
-      search.base_population = params_.population > 0 ? static_cast<std::size_t>(params_.population)
-                                                      : std::max(usual_population, slots);
+      search.base_population = params_.population > 0
+                                   ? static_cast<double>(params_.population)
+                                   : std::max(usual_population, static_cast<double>(slots));
     }
     const auto dim = static_cast<double>(n);
-    const auto base = static_cast<double>(search.base_population);
+    const double base = search.base_population;
     const double usual = 100 + 150 * (dim + 3) * (dim + 3) / std::sqrt(base);
     double sigma = params_.sigma;
     double population = base;
@@ -632,7 +632,7 @@ Fields<CmaesParams> describe() {
 
 Optimizer cmaes_optimizer() {
   return make_optimizer<CmaesParams>(
-      "cmaes", 2,
+      "cmaes", 3,
       "CMA-ES with restarts, without generations to wait for; best for continuous spaces and one "
       "objective.",
       "Hansen, The CMA evolution strategy: a tutorial, arXiv 1604.00772; BIPOP: Hansen, GECCO "
