@@ -134,7 +134,7 @@ struct Search {
   std::uint64_t run_began = 0;
   bool ended = false;
 
-  double base_population = 0;       ///< its multiples are rounded down
+  double base_population = 0;        ///< its multiples are rounded down
   std::size_t most_generations = 0;  ///< of this run
   std::uint64_t trials = 0;          ///< told to this run
   std::uint64_t small_trials = 0, large_trials = 0;

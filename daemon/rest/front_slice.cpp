@@ -1,23 +1,15 @@
 #include "daemon/rest/front_slice.hpp"
 
-#include <algorithm>
-#include <numeric>
 #include <span>
 #include <utility>
 
-#include "optimizers/core/rng.hpp"
-
 namespace paretod {
-namespace {
-
 void add_point(FrontSlice& slice, const PooledPoints& pool, std::size_t point) {
   slice.trials.push_back(pool.first_trials[point]);
   slice.replicates.push_back(pool.replicates[point]);
   slice.points.emplace_back(pool.mean(point), pool.mean(point) + pool.objectives);
   slice.errors.insert(slice.errors.end(), pool.error(point), pool.error(point) + pool.objectives);
 }
-
-}  // namespace
 
 void measure(FrontSlice& slice) {
   slice.crowding = crowding_distances(slice.points);
@@ -54,38 +46,6 @@ std::shared_ptr<FrontSlice> slice_of(const PooledPoints& pool) {
     add_point(*slice, pool, archive.id(member));
   }
   measure(*slice);
-  return slice;
-}
-
-FrontSlice plausible_points(const PooledPoints& pool, const FrontSlice& front, double confidence) {
-  const double z = normal_quantile(confidence);
-  const std::size_t n = pool.objectives;
-  std::vector<std::uint8_t> on_front;  // by trial
-  for (const TrialNumber trial : front.trials) {
-    if (on_front.size() <= trial) on_front.resize(trial + 1);
-    on_front[trial] = 1;
-  }
-  // Who dominated a point is tried early for the next: most points fall at the first try.
-  std::vector<std::size_t> order(front.trials.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::vector<std::size_t> kept;
-  for (std::size_t point = 0; point < pool.size(); ++point) {
-    const TrialNumber trial = pool.first_trials[point];
-    if (pool.feasible[point] == 0 || (trial < on_front.size() && on_front[trial] != 0)) continue;
-    bool dominated = false;
-    for (std::size_t k = 0; k < order.size() && !dominated; ++k) {
-      dominated = dominates_surely(front.points[order[k]].data(), &front.errors[order[k] * n],
-                                   pool.mean(point), pool.error(point), n, z);
-      if (dominated) std::swap(order[k], order[k / 2]);
-    }
-    if (!dominated) kept.push_back(point);
-  }
-  std::sort(kept.begin(), kept.end(), [&](std::size_t a, std::size_t b) {
-    return std::lexicographical_compare(pool.mean(a), pool.mean(a) + n, pool.mean(b),
-                                        pool.mean(b) + n);
-  });
-  FrontSlice slice;
-  for (const std::size_t point : kept) add_point(slice, pool, point);
   return slice;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// A front at one moment, copied from a job, and what is beside it when its numbers are uncertain.
+// A front at one moment, copied from a job.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +30,8 @@ void measure(FrontSlice& slice);
 /// The front of the pooled points, measured.
 std::shared_ptr<FrontSlice> slice_of(const PooledPoints& pool);
 
-/// Points off the front that no member dominates with that confidence, sorted.
-FrontSlice plausible_points(const PooledPoints& pool, const FrontSlice& front, double confidence);
+/// Without crowding and scale.
+void add_point(FrontSlice& slice, const PooledPoints& pool, std::size_t point);
 
 /// The points at some places, with what only the job's trials know.  Takes the job's lock.
 std::vector<FrontPoint> filled(Job& job, const JobSpec& spec, const FrontSlice& slice,

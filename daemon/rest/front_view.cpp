@@ -122,7 +122,7 @@ void FrontWriter::look_back(Job& job, const FrontRequest& request, Answer& answe
     PooledPoints pool;
     pool.extend(told, rows);
     answer.slice = slice_of(pool);
-    answer.plausible = plausible_points(pool, *answer.slice, confidence);
+    answer.plausible = PlausiblePoints().find(pool, *answer.slice, confidence);
   });
   with_memory(job.id(), [&](Memory& memory) {
     memory.earlier.emplace_front(*request.at, answer.slice);
@@ -135,8 +135,10 @@ void FrontWriter::look_around(Job& job, double confidence, Answer& answer) {
     answer.slice = slice_now(job, answer.head);
     return static_cast<std::size_t>(answer.head.told);
   };
+  std::shared_ptr<PlausiblePoints> plausible;
+  with_memory(job.id(), [&](const Memory& memory) { plausible = memory.plausible; });
   told_.with_pool(job, now, [&](const PooledPoints& pool) {
-    answer.plausible = plausible_points(pool, *answer.slice, confidence);
+    answer.plausible = plausible->find(pool, *answer.slice, confidence);
   });
 }
 

@@ -15,6 +15,7 @@
 
 #include "daemon/jobs/front_query.hpp"
 #include "daemon/rest/front_slice.hpp"
+#include "daemon/rest/plausible_points.hpp"
 #include "daemon/rest/snapshot.hpp"
 #include "daemon/rest/told_columns.hpp"
 
@@ -58,6 +59,7 @@ class FrontWriter {
     std::uint64_t version = 0;
     std::shared_ptr<const FrontSlice> now;
     std::list<std::pair<TrialNumber, std::shared_ptr<const FrontSlice>>> earlier;
+    std::shared_ptr<PlausiblePoints> plausible = std::make_shared<PlausiblePoints>();
   };
   struct Answer;
 

@@ -9,8 +9,10 @@
 #include "daemon/rest/history_view.hpp"
 #include "daemon/rest/json_text.hpp"
 #include "daemon/rest/metrics.hpp"
+#include "daemon/rest/plausible_points.hpp"
 #include "daemon/rest/problem.hpp"
 #include "daemon/rest/query.hpp"
+#include "optimizers/core/rng.hpp"
 
 namespace paretod {
 namespace {
@@ -378,6 +380,44 @@ TEST(History, AgreesWithFoldingEveryPrefix) {
     }
     EXPECT_EQ(view["history"][row]["front_size"], archive.size()) << row;
   }
+}
+
+TEST(PlausiblePoints, AreThoseThatNoMemberSurelyDominatesWhateverWasAskedBefore) {
+  std::uint32_t state = 777;
+  const auto next = [&] { return (state = state * 1'664'525U + 1'013'904'223U) >> 8; };
+  std::vector<std::vector<double>> values;
+  for (int i = 0; i < 300; ++i) values.push_back({next() % 100 / 100.0, next() % 100 / 100.0});
+  ToldColumns told = samples(values);
+  std::uint32_t points = 0;
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    told.points[i] = points > 0 && next() % 3 == 0 ? next() % points : points++;
+    told.feasible[i] = next() % 9 == 0 ? 0 : 1;
+    for (std::size_t k = 0; k < 2; ++k) told.errors[2 * i + k] = next() % 30 / 100.0;
+  }
+  PlausiblePoints remembering;
+  std::size_t found = 0;
+  for (std::size_t rows = 1; rows <= told.size(); rows += 1 + next() % 4) {
+    PooledPoints pool;
+    pool.extend(told, rows);
+    const auto front = slice_of(pool);
+    const double confidence = next() % 8 == 0 ? 0.8 : 0.95;
+    const double z = normal_quantile(confidence);
+    std::vector<TrialNumber> expected;
+    for (std::size_t point = 0; point < pool.size(); ++point) {
+      bool out = pool.feasible[point] == 0;
+      for (std::size_t k = 0; k < front->trials.size(); ++k) {
+        out = out || front->trials[k] == pool.first_trials[point] ||
+              dominates_surely(front->points[k].data(), &front->errors[2 * k], pool.mean(point),
+                               pool.error(point), 2, z);
+      }
+      if (!out) expected.push_back(pool.first_trials[point]);
+    }
+    std::vector<TrialNumber> trials = remembering.find(pool, *front, confidence).trials;
+    std::sort(trials.begin(), trials.end());
+    ASSERT_EQ(trials, expected) << rows;
+    found += trials.size();
+  }
+  EXPECT_GT(found, 100U);
 }
 
 TEST(History, OfNothingIsEmpty) {
