@@ -18,7 +18,7 @@ constexpr std::size_t help_width = 96;
 const std::vector<Option>& common_options() {
   static const std::vector<Option> options = {
       {"--url", Kind::text, "URL",
-       "where the daemon answers (default http://127.0.0.1:8780, or PARETOD_URL)"},
+       "where the daemon answers (default http://127.0.0.1:8780, or PARETOD_URL)", "--daemon"},
       {"--token-file", Kind::text, "FILE",
        "file with the daemon's bearer token (or PARETOD_TOKEN_FILE)"},
       {"--json", Kind::flag, "", "print the daemon's JSON instead of text"},
@@ -163,7 +163,7 @@ class Parser {
 
   static const Option* find(const std::vector<Option>& options, std::string_view name) {
     const auto found = std::find_if(options.begin(), options.end(), [&](const Option& option) {
-      return option.name == name || (!option.short_name.empty() && option.short_name == name);
+      return option.name == name || (!option.also.empty() && option.also == name);
     });
     if (found == options.end()) return nullptr;
     return &*found;
@@ -247,7 +247,7 @@ std::string help_of(const std::vector<Option>& options) {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const Option& option : options) {
     std::string name;
-    if (!option.short_name.empty()) name = std::string(option.short_name) + ", ";
+    if (!option.also.empty()) name = std::string(option.also) + ", ";
     name += option.name;
     if (!option.value.empty()) name += " " + std::string(option.value);
     rows.emplace_back(std::move(name), option.meaning);
@@ -274,7 +274,7 @@ const std::vector<Verb>& verbs() {
        "",
        "evaluate for a daemon elsewhere",
        {{"--daemon", Kind::text, "URL",
-         "where that daemon answers (default http://127.0.0.1:8780, or PARETOD_URL)"},
+         "where that daemon answers (default http://127.0.0.1:8780, or PARETOD_URL)", "--url"},
         {"--token-file", Kind::text, "FILE",
          "file with the daemon's bearer token (or PARETOD_TOKEN_FILE)"},
         {"--evaluator", Kind::text, "NAME",

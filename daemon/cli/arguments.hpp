@@ -19,7 +19,7 @@ struct Option {
   Kind kind = Kind::flag;
   std::string_view value;  ///< what the help calls its value: "N", "FILE"
   std::string_view meaning;
-  std::string_view short_name = {};            ///< "-o"
+  std::string_view also = {};                  ///< another name: "-o"
   std::vector<std::string_view> choices = {};  ///< text only; empty: any
   bool repeatable = false;                     ///< text only
 };

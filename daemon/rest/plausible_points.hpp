@@ -1,8 +1,8 @@
 #pragma once
 // Points off the front that may still belong to it: no member dominates them with the confidence
-// asked for.  Each point is remembered with the member that ruled it out, and is compared again only
-// when one of the two was measured again or the member has left the front: a running job's question
-// costs what is new, and a look at each point.
+// asked for.  Each point is remembered with the member that ruled it out, and is compared again
+// only when one of the two was measured again or the member has left the front: a running job's
+// question costs what is new, and a look at each point.
 
 #include <cstdint>
 #include <mutex>

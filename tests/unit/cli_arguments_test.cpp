@@ -32,6 +32,8 @@ TEST(CliArguments, TakesOptionsAnywhereAndInBothForms) {
 
 TEST(CliArguments, AValueMayLookLikeAVerb) {
   EXPECT_EQ(parsed({"--url", "jobs", "job", "x"}).verb->name, "job");
+  EXPECT_EQ(parsed({"--daemon", "http://h:1", "jobs"}).text("--url"), "http://h:1");
+  EXPECT_EQ(parsed({"worker", "--url", "http://h:1"}).text("--daemon"), "http://h:1");
 }
 
 TEST(CliArguments, KnowsShortNamesAndTheEndOfOptions) {
@@ -81,7 +83,7 @@ TEST(CliArguments, TheHelpKnowsEveryVerbAndOption) {
     for (const Option& option : verb.options) {
       EXPECT_NE(page.find(option.name), std::string::npos) << verb.name << " " << option.name;
     }
-    EXPECT_EQ(page.find("--url") != std::string::npos, verb.talks_to_daemon) << verb.name;
+    EXPECT_EQ(page.find("--daemon, --url") != std::string::npos, verb.talks_to_daemon) << verb.name;
   }
 }
 
