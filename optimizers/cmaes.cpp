@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <deque>
 #include <limits>
 #include <map>
 #include <optional>
@@ -11,11 +10,11 @@
 #include <vector>
 
 #include "optimizers/cma_es.hpp"
+#include "optimizers/cmaes_axis.hpp"
+#include "optimizers/cmaes_restarts.hpp"
+#include "optimizers/cmaes_stop.hpp"
 #include "optimizers/core/front.hpp"
 
-// The distribution lives in latent coordinates: the sampling box of the space is the unit cube,
-// logarithmic where the space says so.
-//
 // Bounds: a sample outside is evaluated at the nearest point of the box but keeps its place, and a
 // generation is ordered by the sum of two ranks, that of the outcome and that of the distance to
 // the box (as multiple constraint ranking does: Garcia et al., Computers & Structures 187, 2017).
@@ -45,77 +44,9 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// Stop criteria, as in pycma 4 and the tutorial (arXiv 1604.00772, section B.3).
-constexpr double tolerance_f = 1e-11;
-constexpr double tolerance_f_history = 1e-12;
-constexpr double tolerance_x = 1e-12;  // of the box
-constexpr double most_growth = 1e3;
-constexpr double most_condition = 1e14;
-
-constexpr std::size_t most_multiplier = 1024;
 constexpr int most_redraws = 20;
 constexpr double augmentation = 1e-3;
 constexpr std::uint32_t starts = 1, directions = 2;  // substreams
-
-/// One coordinate between the latent and the space's own scale.
-class Axis {
- public:
-  explicit Axis(const Coordinate& c) : whole(c.whole), log_(c.log_scale) {
-    // Half a step on either side, so that every whole number owns an equal share.
-    const double wide = whole ? 0.5 : 0;
-    origin_ = scaled(c.sampling_low - wide);
-    width_ = scaled(c.sampling_high + wide) - origin_;
-    low_ = to_unit(scaled(c.low - wide));
-    high_ = to_unit(scaled(c.high + wide));
-    bounded_ = !whole && width_ > 0;
-    step = whole && width_ > 0 ? 1 / width_ : 0;
-  }
-
-  [[nodiscard]] double value(double latent) const {
-    const double x = origin_ + width_ * (bounded_ ? std::clamp(latent, low_, high_) : latent);
-    return log_ ? std::exp(x) : x;
-  }
-  [[nodiscard]] double latent(double value) const { return to_unit(scaled(value)); }
-  /// Where a mean may rest: whole coordinates keep off the border.
-  [[nodiscard]] double home(double latent) const {
-    return whole ? std::clamp(latent, low_ + step / 2, std::max(low_ + step / 2, high_ - step / 2))
-                 : latent;
-  }
-  /// How far outside the box.
-  [[nodiscard]] double excess(double latent) const {
-    return bounded_ ? std::abs(latent - std::clamp(latent, low_, high_)) : 0;
-  }
-
-  bool whole;
-  double step = 0;  ///< latent distance of neighbouring whole numbers
-
- private:
-  [[nodiscard]] double scaled(double x) const { return log_ ? std::log(x) : x; }
-  [[nodiscard]] double to_unit(double x) const { return width_ > 0 ? (x - origin_) / width_ : 0.5; }
-
-  bool log_;
-  double origin_ = 0, width_ = 0;
-  double low_ = 0, high_ = 1;
-  bool bounded_ = false;
-};
-
-/// What ranks a trial: failures last, then by violation, then by value.
-struct Merit {
-  double violation = infinity;
-  double value = infinity;
-  bool operator<(const Merit& other) const {
-    return violation != other.violation ? violation < other.violation : value < other.value;
-  }
-};
-
-/// What the last generations brought, for the stop criteria.  Newest first.
-struct History {
-  std::deque<double> best, median;
-  std::size_t generations = 0;
-  std::size_t flat = 0;
-  std::size_t improved_at = 0;
-  Merit top = {};
-};
 
 struct Told {
   std::vector<double> latent;
@@ -125,21 +56,16 @@ struct Told {
 
 /// One distribution with its restarts.
 struct Search {
-  std::vector<double> direction;  ///< weights of the objectives; of one: {1}
-  std::optional<CmaEs> core;      ///< none: to be started, or ended
-  std::vector<double> scale;      ///< latent units per unit of the core, for whole coordinates
-  std::vector<Told> told;         ///< since the last update
-  History history;
-  std::uint64_t epoch = 0;  ///< counts distributions, over all runs
+  std::vector<double> direction;            ///< weights of the objectives; of one: {1}
+  std::optional<RestartSchedule> restarts;  ///< none before the first run
+  std::optional<CmaEs> core;                ///< none: to be started, or ended
+  StopCriteria stop;                        ///< of this run
+  std::vector<double> scale;  ///< latent units per unit of the core, for whole coordinates
+  std::vector<Told> told;     ///< since the last update
+  std::uint64_t epoch = 0;    ///< counts distributions, over all runs
   std::uint64_t run_began = 0;
+  std::uint64_t trials = 0;  ///< told to this run
   bool ended = false;
-
-  double base_population = 0;        ///< its multiples are rounded down
-  std::size_t most_generations = 0;  ///< of this run
-  std::uint64_t trials = 0;          ///< told to this run
-  std::uint64_t small_trials = 0, large_trials = 0;
-  std::size_t runs = 0, small_runs = 0;
-  bool small = true;
 };
 
 struct Asked {
@@ -148,10 +74,10 @@ struct Asked {
   std::vector<double> latent;
 };
 
-double middle(std::vector<double> values) {
-  const auto half = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), half, values.end());
-  return *half;
+RestartSchedule::Kind restarts_of(const CmaesParams& params) {
+  return params.restarts == "none"   ? RestartSchedule::Kind::none
+         : params.restarts == "ipop" ? RestartSchedule::Kind::ipop
+                                     : RestartSchedule::Kind::bipop;
 }
 
 class Cmaes {
@@ -160,8 +86,10 @@ class Cmaes {
       : problem_(problem), params_(params), evaluations_(evaluations) {
     const std::size_t n = problem.space.dimension();
     for (const Coordinate& coordinate : problem.space.coordinates()) axes_.emplace_back(coordinate);
-    all_whole_ =
-        std::all_of(axes_.begin(), axes_.end(), [](const Axis& axis) { return axis.whole; });
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!axes_[i].whole()) continuous_.push_back(i);
+    }
+    all_whole_ = continuous_.empty();
     covariance_ = params.covariance == "diagonal" || (params.covariance == "auto" && n > 200)
                       ? CmaEs::Covariance::diagonal
                       : CmaEs::Covariance::full;
@@ -295,45 +223,23 @@ class Cmaes {
     return {violation, violation > 0 ? 0 : scalar(trial.objectives, search)};
   }
 
+  [[nodiscard]] double base_population() const {
+    if (params_.population > 0) return static_cast<double>(params_.population);
+    // Generations narrower than the slots would only ever see results of an older distribution.
+    // Rotated Rosenbrock, 8 dimensions, median evaluations to 1e-8 on 16 and 64 slots: 7,200 and
+    // 16,500 so, 31,000 and 63,600 with the usual population.
+    const std::size_t slots = evaluations_.parallelism() / searches_.size();
+    return std::max(4 + 3 * std::log(static_cast<double>(axes_.size())),
+                    static_cast<double>(slots));
+  }
+
   void start(Search& search) {
     Rng rng(problem_.seed, ++runs_, starts);
     const std::size_t n = axes_.size();
-    const bool again = search.runs > 0;
-    if (!again) {
-      const double usual_population = 4 + 3 * std::log(static_cast<double>(n));
-      // Generations narrower than the slots would only ever see results of an older distribution.
-      // Rotated Rosenbrock, 8 dimensions, median evaluations to 1e-8 on 16 and 64 slots: 7,200 and
-      // 16,500 so, 31,000 and 63,600 with the usual population.
-      const std::size_t slots = evaluations_.parallelism() / searches_.size();
-      search.base_population = params_.population > 0
-                                   ? static_cast<double>(params_.population)
-                                   : std::max(usual_population, static_cast<double>(slots));
-    }
-    const auto dim = static_cast<double>(n);
-    const double base = search.base_population;
-    const double usual = 100 + 150 * (dim + 3) * (dim + 3) / std::sqrt(base);
-    double sigma = params_.sigma;
-    double population = base;
-    search.most_generations = static_cast<std::size_t>(usual);
-    search.small = true;
-    const auto multiplier = [&] {
-      const std::size_t doublings = std::min<std::size_t>(search.runs - search.small_runs, 60);
-      return std::min(static_cast<double>(most_multiplier),
-                      std::exp2(static_cast<double>(doublings)));
-    };
-    if (again && params_.restarts == "bipop" &&
-        search.small_trials < std::max<std::uint64_t>(1, search.large_trials)) {
-      // Hansen, Benchmarking a BI-population CMA-ES on the BBOB-2009 function testbed.
-      ++search.small_runs;
-      sigma *= std::pow(0.01, rng.uniform());
-      const double u = rng.uniform();
-      population = std::floor(base * std::pow(multiplier(), u * u));
-      search.most_generations = static_cast<std::size_t>(
-          std::min(usual, 0.5 * static_cast<double>(search.large_trials) / population));
-    } else if (again) {
-      search.small = false;
-      population = base * multiplier();
-    }
+    const bool again = search.restarts.has_value();
+    if (!again) search.restarts.emplace(restarts_of(params_), n, base_population());
+    const RestartSchedule::Run run = search.restarts->next(rng);
+    double sigma = params_.sigma * run.sigma_factor;
 
     std::vector<double> mean(n);
     std::optional<Point> origin;
@@ -351,14 +257,13 @@ class Cmaes {
     if (!origin && has_simplex()) mean = latent_of(problem_.space.repair(point_of(mean)));
     started_ = true;
     search.core.emplace(std::move(mean), sigma,
-                        CmaEs::Settings{.population = static_cast<std::size_t>(population),
+                        CmaEs::Settings{.population = run.population,
                                         .covariance = covariance_,
                                         .damping = CmaEs::Damping::strong});
     search.scale.assign(n, 1);
-    search.history = {};
+    search.stop = StopCriteria(continuous_, params_.sigma, run.most_generations);
     search.told.clear();
     search.trials = 0;
-    ++search.runs;
     search.run_began = ++search.epoch;
     settle(search);
   }
@@ -455,10 +360,10 @@ class Cmaes {
     search.core->update(std::move(generation));
     ++search.epoch;
     settle(search);
-    if (!finished(search, sorted)) return;
-    (search.small ? search.small_trials : search.large_trials) += search.trials;
+    if (!search.stop.reached(*search.core, sorted)) return;
+    search.restarts->end(search.trials);
     search.core.reset();
-    search.ended = params_.restarts == "none";
+    search.ended = search.restarts->over();
   }
 
   /// Keeps whole coordinates within their range, and from freezing.
@@ -470,8 +375,8 @@ class Cmaes {
     const double rare = 1 / (static_cast<double>(n) * static_cast<double>(core.population()));
     const double reach = normal_quantile(1 - rare / 2);
     for (std::size_t i = 0; i < n; ++i) {
-      if (axes_[i].whole) {
-        const double least = axes_[i].step / 2 / reach;
+      if (axes_[i].whole()) {
+        const double least = axes_[i].step() / 2 / reach;
         const double deviation = core.deviation(i) * search.scale[i];
         if (deviation < least && deviation > 0) search.scale[i] *= least / deviation;
       }
@@ -480,78 +385,11 @@ class Cmaes {
     core.set_mean(std::move(mean));
   }
 
-  [[nodiscard]] bool finished(Search& search, const std::vector<Merit>& sorted) const {
-    const CmaEs& core = *search.core;
-    History& history = search.history;
-    const auto n = static_cast<double>(axes_.size());
-    const std::size_t population = core.population();
-    const auto lambda = static_cast<double>(population);
-    const auto value = [](const Merit& merit) {
-      return merit.violation > 0 ? infinity : merit.value;
-    };
-    ++history.generations;
-    history.best.push_front(value(sorted.front()));
-    history.median.push_front(value(sorted[population / 2]));
-    if (sorted.front() < history.top) {
-      history.top = sorted.front();
-      history.improved_at = history.generations;
-    }
-    const double patience = std::floor(100 + 100 * n * std::sqrt(n) / lambda);
-    const auto most = static_cast<std::size_t>(20000 + 2 * patience);
-    if (history.best.size() > most) {
-      history.best.pop_back();
-      history.median.pop_back();
-    }
-    if (history.generations >= search.most_generations) return true;
-
-    // Differences with infinity are infinite or not a number, and stop nothing.
-    const auto recent =
-        std::min(history.best.size(), static_cast<std::size_t>(10 + std::ceil(30 * n / lambda)));
-    const auto [low, high] = std::minmax_element(
-        history.best.begin(), history.best.begin() + static_cast<std::ptrdiff_t>(recent));
-    if (history.generations > 9) {
-      if (*high - *low < tolerance_f_history) return true;
-      if (*high - *low < tolerance_f &&
-          value(sorted.back()) - value(sorted.front()) < tolerance_f) {
-        return true;
-      }
-    }
-    history.flat = sorted.front() < sorted[3 * population / 4] ? 0 : history.flat + 1;
-    if (history.flat > 1 && history.generations > 9 && !(*low < *high)) return true;
-
-    double widest = 0;
-    for (std::size_t i = 0; i < axes_.size(); ++i) {
-      if (axes_[i].whole) continue;
-      widest = std::max({widest, core.deviation(i), std::abs(core.drift(i))});
-    }
-    if (!all_whole_ && widest < tolerance_x) return true;
-    if (widest > most_growth * params_.sigma) return true;
-    if (core.axis_ratio() > std::sqrt(most_condition) || core.exhausted()) return true;
-    return stagnates(history, n, lambda, patience);
-  }
-
-  /// Neither the best nor the median generation gets better, old against new half of a window.
-  [[nodiscard]] static bool stagnates(const History& history, double n, double lambda,
-                                      double patience) {
-    const auto since = static_cast<double>(history.generations - history.improved_at);
-    const auto length = static_cast<std::ptrdiff_t>(
-        std::max(0.3 * static_cast<double>(history.best.size()) / 2, patience / 2));
-    if (static_cast<double>(history.generations) <= n * (5 + 100 / lambda) ||
-        since <= patience / 2 || history.best.size() <= 100 ||
-        2 * length >= static_cast<std::ptrdiff_t>(history.best.size())) {
-      return false;
-    }
-    const auto falls = [&](const std::deque<double>& values) {
-      return middle({values.begin(), values.begin() + length}) <
-             middle({values.begin() + length, values.begin() + 2 * length});
-    };
-    return !falls(history.median) && !falls(history.best);
-  }
-
   const SearchProblem& problem_;
   const CmaesParams& params_;
   Evaluations& evaluations_;
-  std::vector<Axis> axes_;
+  std::vector<CmaesAxis> axes_;
+  std::vector<std::size_t> continuous_;  // coordinates
   bool all_whole_ = false;
   CmaEs::Covariance covariance_ = CmaEs::Covariance::full;
   std::vector<Search> searches_;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "optimizers/cmaes_restarts.hpp"
 #include "tests/support/scripted_evaluations.hpp"
 
 namespace paretod {
@@ -89,6 +90,45 @@ TEST(CmaesOptimizer, KeepsAllSlotsBusyAndStillConverges) {
   }
 }
 
+TEST(RestartSchedule, DoublesThePopulationAndSpendsAsMuchOnSmallRunsAsOnLargeOnes) {
+  Rng rng(1, 1);
+  RestartSchedule ipop(RestartSchedule::Kind::ipop, 5, 8.83);
+  for (const std::size_t population : {8U, 17U, 35U, 70U}) {
+    const RestartSchedule::Run run = ipop.next(rng);
+    EXPECT_EQ(run.population, population);
+    EXPECT_EQ(run.sigma_factor, 1);
+    ipop.end(1000);
+    EXPECT_FALSE(ipop.over());
+  }
+  RestartSchedule bipop(RestartSchedule::Kind::bipop, 5, 8.83);
+  std::uint64_t small = 0, large = 0;
+  std::size_t largest = 8;
+  for (int k = 0; k < 30; ++k) {
+    const RestartSchedule::Run run = bipop.next(rng);
+    const std::uint64_t trials = 100 * run.population;
+    if (k > 0 && run.population > largest) {
+      EXPECT_GE(small, large) << "a large run comes when the small ones have used as much";
+      EXPECT_NEAR(static_cast<double>(run.population), 2.0 * static_cast<double>(largest), 1);
+      largest = run.population;
+      large += trials;
+    } else {
+      if (k > 0) {
+        EXPECT_LT(small, std::max<std::uint64_t>(1, large));
+        EXPECT_LT(run.sigma_factor, 1);
+        EXPECT_GE(run.sigma_factor, 0.01);
+        EXPECT_LE(run.most_generations * run.population, large / 2);
+      }
+      small += trials;
+    }
+    bipop.end(trials);
+  }
+  EXPECT_GT(largest, 100U);
+  RestartSchedule none(RestartSchedule::Kind::none, 5, 8);
+  EXPECT_FALSE(none.over());
+  none.next(rng);
+  EXPECT_TRUE(none.over());
+}
+
 TEST(CmaesOptimizer, LeavesLocalOptimaByRestarting) {
   const auto rastrigin = [](const Point& x) {
     double sum = 0;
@@ -97,7 +137,7 @@ TEST(CmaesOptimizer, LeavesLocalOptimaByRestarting) {
     return sum;
   };
   for (const std::string restarts : {"ipop", "bipop"}) {
-    EXPECT_LT(best_of(search(box(4, -5, 5), scalar(rastrigin), 30000, {{"restarts", restarts}})),
+    EXPECT_LT(best_of(search(box(4, -5, 5), scalar(rastrigin), 60000, {{"restarts", restarts}})),
               1e-6);
   }
   const ScriptedRun once =
