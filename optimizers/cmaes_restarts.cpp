@@ -18,12 +18,11 @@ RestartSchedule::RestartSchedule(Kind kind, std::size_t dimension, double base_p
 
 RestartSchedule::Run RestartSchedule::next(Rng& rng) {
   const bool again = runs_ > 0;
-  small_ = !again || (kind_ == Kind::bipop &&
-                      small_trials_ < std::max<std::uint64_t>(1, large_trials_));
+  small_ =
+      !again || (kind_ == Kind::bipop && small_trials_ < std::max<std::uint64_t>(1, large_trials_));
   if (again && small_) ++small_runs_;
   const std::size_t doublings = std::min<std::size_t>(runs_ - small_runs_, 60);
-  const double multiplier =
-      std::min(most_multiplier, std::exp2(static_cast<double>(doublings)));
+  const double multiplier = std::min(most_multiplier, std::exp2(static_cast<double>(doublings)));
   ++runs_;
   double sigma_factor = 1;
   double population = base_population_;

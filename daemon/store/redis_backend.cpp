@@ -286,6 +286,20 @@ RedisBackend::Verdict RedisBackend::refused(const RedisReply& reply) const {
   return {Verdict::Kind::failed, refusal.error(options_.address)};
 }
 
+std::optional<Result<RedisReply>> RedisBackend::answer_of(RedisConnection& connection,
+                                                          std::string& why) const {
+  auto reply = connection.read();
+  if (!reply) {
+    why = reply.error().message;
+    return std::nullopt;
+  }
+  if (!reply->is_error()) return reply;
+  const Verdict verdict = refused(*reply);
+  why = verdict.error.message;
+  if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
+  return verdict.error;
+}
+
 // ------------------------------------------------------------------------------------ writing
 
 std::vector<Result<void>> RedisBackend::write(std::span<const Batch> batches) {
@@ -395,17 +409,9 @@ Result<EventId> RedisBackend::create(const std::string& job,
       [&](RedisConnection& connection, std::string& why) -> std::optional<Result<EventId>> {
         if (!owner_written) {
           connection.append({"SADD", options_.prefix + "jobs", job});
-          auto listed = connection.read();
-          if (!listed) {
-            why = listed.error().message;
-            return std::nullopt;
-          }
-          if (listed->is_error()) {
-            const Verdict verdict = refused(*listed);
-            why = verdict.error.message;
-            if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
-            return verdict.error;
-          }
+          const auto listed = answer_of(connection, why);
+          if (!listed) return std::nullopt;
+          if (!*listed) return listed->error();
           connection.append({"XADD", key, "1-1", "e", events.front()});
           Verdict verdict = receive_append(connection, owner);
           if (verdict.kind == Verdict::Kind::unknown) {
@@ -458,22 +464,14 @@ Result<EventId> RedisBackend::take_over(const std::string& job, const std::strin
         connection.append({"XREVRANGE", key, "+", "-", "COUNT", "1"});
         RedisReply top;
         for (int left = in_doubt ? 2 : 1; left > 0; --left) {
-          auto reply = connection.read();
-          if (!reply) {
-            why = reply.error().message;
-            return std::nullopt;
-          }
-          if (reply->is_error()) {
-            const Verdict verdict = refused(*reply);
-            why = verdict.error.message;
-            if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
-            return verdict.error;
-          }
-          if (left == 2 && !reply->elements.empty()) {
-            const auto entry = parse_entry(reply->elements[0]);
+          auto reply = answer_of(connection, why);
+          if (!reply) return std::nullopt;
+          if (!*reply) return reply->error();
+          top = std::move(**reply);
+          if (left == 2 && !top.elements.empty()) {
+            const auto entry = parse_entry(top.elements[0]);
             if (entry && entry->size() == 1 && entry->event(0) == owner_event) return *in_doubt;
           }
-          top = std::move(*reply);
         }
         if (top.elements.empty()) return no_log(job);
         const auto entry = parse_entry(top.elements[0]);
@@ -509,16 +507,7 @@ Result<EventId> RedisBackend::read(const std::string& job, EventId after, const 
           } else {
             connection.append({"XRANGE", key, "-", "+", "COUNT", std::to_string(count)});
           }
-          auto reply = connection.read();
-          if (!reply) {
-            why = reply.error().message;
-            return std::nullopt;
-          }
-          if (!reply->is_error()) return std::move(*reply);
-          const Verdict verdict = refused(*reply);
-          why = verdict.error.message;
-          if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
-          return verdict.error;
+          return answer_of(connection, why);
         });
     if (!page) return page.error();
 
@@ -572,22 +561,16 @@ Result<std::vector<std::string>> RedisBackend::jobs() {
   using Names = std::vector<std::string>;
   return persist<Names>(
       [&](RedisConnection& connection, std::string& why) -> std::optional<Result<Names>> {
-        auto listed = connection.command({"SMEMBERS", options_.prefix + "jobs"});
-        if (!listed) {
-          why = listed.error().message;
-          return std::nullopt;
-        }
-        if (listed->is_error()) {
-          const Verdict verdict = refused(*listed);
-          why = verdict.error.message;
-          if (verdict.kind == Verdict::Kind::try_later) return std::nullopt;
-          return verdict.error;
-        }
-        for (const RedisReply& name : listed->elements) {
+        connection.append({"SMEMBERS", options_.prefix + "jobs"});
+        const auto listed = answer_of(connection, why);
+        if (!listed) return std::nullopt;
+        if (!*listed) return listed->error();
+        const std::vector<RedisReply>& found = (*listed)->elements;
+        for (const RedisReply& name : found) {
           connection.append({"EXISTS", log_key(name.text)});
         }
         Names names;
-        for (const RedisReply& name : listed->elements) {
+        for (const RedisReply& name : found) {
           auto exists = connection.read();
           if (!exists || exists->is_error()) {
             why = exists ? exists->text : exists.error().message;

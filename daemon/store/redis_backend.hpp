@@ -96,6 +96,8 @@ class RedisBackend final : public LogBackend {
   Verdict receive_look(RedisConnection& connection, const Batch& batch) const;
   Verdict judge(const Batch& batch, const RedisReply& found, const RedisReply& top) const;
   [[nodiscard]] Verdict refused(const RedisReply& reply) const;
+  /// The next reply, or why there will be none.  nullopt: try again, `why` says why.
+  std::optional<Result<RedisReply>> answer_of(RedisConnection& connection, std::string& why) const;
 
   /// Runs `attempt` on a connection of the pool until it answers, until patience ends or
   /// close() is called (then `unavailable`).  nullopt from `attempt`: try again, `why` says why.
