@@ -40,7 +40,7 @@ Fields<Nsga2Params> describe() {
 
 Optimizer nsga2_optimizer() {
   return make_optimizer<Nsga2Params>(
-      "nsga2", 1,
+      "nsga2", 2,
       "NSGA-II without generations: a child whenever a slot is free, for any mix of parameters and "
       "one to four objectives.",
       "Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE TEC 6(2), "

@@ -289,7 +289,7 @@ Fields<Nsga3Params> describe() {
 
 Optimizer nsga3_optimizer() {
   return make_optimizer<Nsga3Params>(
-      "nsga3", 1,
+      "nsga3", 2,
       "NSGA-III without generations: spreads a front of three and more objectives along reference "
       "directions, for any mix of parameters.",
       "Deb and Jain, An evolutionary many-objective optimization algorithm using reference-point-"

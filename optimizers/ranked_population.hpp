@@ -15,11 +15,12 @@ namespace paretod {
 
 struct Member {
   Point point;
-  std::vector<double> objectives;                    ///< means over the replicates, minimised
-  std::vector<double> variances;                     ///< of those means; zero where unknown
-  double violation = 0;                              ///< sum of violated constraints
-  TrialNumber trial = 0;                             ///< the first that evaluated the point
+  std::vector<double> objectives;  ///< means over the replicates, minimised
+  std::vector<double> variances;   ///< of those means; zero where nothing is known
+  double violation = 0;            ///< sum of violated constraints
+  TrialNumber trial = 0;           ///< the first that evaluated the point
   std::vector<std::vector<double>> replicates = {};  ///< outcomes, when there may be several
+  std::vector<double> reported = {};  ///< squared errors, as replicate_error() takes their sums
 };
 
 class RankedPopulation {

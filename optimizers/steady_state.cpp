@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "optimizers/core/replicates.hpp"
 #include "optimizers/sobol_sequence.hpp"
 
 namespace paretod {
@@ -138,21 +139,17 @@ class SteadyState {
   void take_in(const Trial& trial) {
     if (!trial.ok()) return;
     Member member{trial.candidate.point, trial.objectives, {}, trial.violation(), trial.number};
-    member.variances = variances_of(trial);
     if (problem_.noise.active()) member.replicates = {trial.objectives};
+    for (const double error : trial.standard_errors) {
+      member.reported.push_back(add_reported(0, error));
+      member.variances.push_back(std::max(0.0, member.reported.back()));
+    }
+    if (!spread_.empty()) assume_spread(member);
     population_.add(std::move(member));
     if (population_.size() <= size_) return;
     const std::size_t i = survival_.worst(population_);
     population_.remove(i);
     survival_.removed(i);
-  }
-
-  static std::vector<double> variances_of(const Trial& trial) {
-    std::vector<double> variances;
-    for (const double error : trial.standard_errors) {
-      variances.push_back(error > 0 ? error * error : 0);
-    }
-    return variances;
   }
 
   void take_in_replicate(TrialNumber first, const Trial& trial) {
@@ -162,20 +159,59 @@ class SteadyState {
       Member member = population_[i];
       member.replicates.push_back(trial.objectives);
       member.violation = std::max(member.violation, trial.violation());
-      const auto count = static_cast<double>(member.replicates.size());
+      const std::size_t count = member.replicates.size();
+      squares_.resize(member.objectives.size());
       for (std::size_t k = 0; k < member.objectives.size(); ++k) {
         double sum = 0;
         for (const auto& y : member.replicates) sum += y[k];
-        member.objectives[k] = sum / count;
+        const double delta = trial.objectives[k] - member.objectives[k];
+        member.objectives[k] = sum / static_cast<double>(count);
+        squares_[k] += delta * (trial.objectives[k] - member.objectives[k]);  // Welford
         double squares = 0;
         for (const auto& y : member.replicates) {
           squares += (y[k] - member.objectives[k]) * (y[k] - member.objectives[k]);
         }
-        member.variances[k] = squares / (count - 1) / count;
+        member.reported[k] = add_reported(member.reported[k], trial.standard_errors[k]);
+        const double error =
+            replicate_error(static_cast<std::uint32_t>(count), squares, member.reported[k]);
+        member.variances[k] = error * error;
       }
+      ++freedom_;
       population_.replace(i, std::move(member));
+      learn_spread();
       return;
     }
+  }
+
+  /// What single outcomes without an error are taken to vary by: the spread among all replicates
+  /// so far.  Members are told when it has changed by a quarter.
+  void learn_spread() {
+    std::vector<double> spread;
+    for (const double squares : squares_) spread.push_back(squares / freedom_);
+    const auto moved = [](double now, double before) {
+      return now > 1.25 * before || before > 1.25 * now;
+    };
+    if (!spread_.empty() && std::equal(spread.begin(), spread.end(), spread_.begin(),
+                                       [&](double a, double b) { return !moved(a, b); })) {
+      return;
+    }
+    spread_ = std::move(spread);
+    for (std::size_t i = 0; i < population_.size(); ++i) {
+      Member member = population_[i];
+      if (assume_spread(member)) population_.replace(i, std::move(member));
+    }
+  }
+
+  /// Whether that changed anything.
+  bool assume_spread(Member& member) const {
+    if (member.replicates.size() != 1) return false;
+    bool changed = false;
+    for (std::size_t k = 0; k < spread_.size(); ++k) {
+      if (member.reported[k] >= 0) continue;
+      member.variances[k] = spread_[k];
+      changed = true;
+    }
+    return changed;
   }
 
   const SearchProblem& problem_;
@@ -189,6 +225,9 @@ class SteadyState {
   std::unordered_set<std::uint64_t> tried_;  ///< hashes of points; never iterated
   std::unordered_map<TrialNumber, std::uint64_t> replicates_asked_;  ///< by first trial
   std::unordered_map<TrialNumber, TrialNumber> repeating_;  ///< in flight: which trial they repeat
+  std::vector<double> squares_;  ///< of all replicates' deviations from their point's mean
+  double freedom_ = 0;           ///< their degrees of freedom
+  std::vector<double> spread_;   ///< the variance that members were told; empty: none yet
   std::size_t next_initial_ = 0;
   std::size_t started_ = 0;   ///< points tried, imported ones included
   TrialNumber repeated_ = 0;  ///< what the replicate that is being submitted repeats

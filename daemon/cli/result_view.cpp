@@ -124,7 +124,15 @@ Table front_table(const std::vector<const Json*>& points, const Json& objectives
   Table table;
   std::vector<std::string> trials;
   std::vector<std::string> candidates;
+  std::vector<std::string> replicates;
+  bool repeated = false;
   for (const Json* point : points) {
+    // The same for all objectives.
+    const Json& measured = at(*point, "objectives");
+    const std::uint64_t count =
+        measured.empty() ? 0 : count_at(measured.begin().value(), "replicates");
+    repeated = repeated || count > 1;
+    replicates.push_back(std::to_string(count));
     trials.push_back(std::to_string(count_at(*point, "trial")));
     candidates.push_back(candidate_text(at(*point, "candidate")));
   }
@@ -137,6 +145,7 @@ Table front_table(const std::vector<const Json*>& points, const Json& objectives
     table.add_column(name + (maximised(objectives, name) ? " (max)" : " (min)"),
                      format_column(column), Table::Align::right);
   }
+  if (repeated) table.add_column("measured", std::move(replicates), Table::Align::right);
   table.add_column("candidate", std::move(candidates));
   return table;
 }

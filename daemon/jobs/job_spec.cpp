@@ -479,8 +479,10 @@ json to_json(const JobSpec& spec) {
     document["racing"] = {{"confidence", spec.racing.confidence}, {"minimum", spec.racing.minimum}};
   }
   if (spec.stagnation.trials > 0) {
-    document["stagnation"] = {{"trials", spec.stagnation.trials},
-                              {"tolerance", spec.stagnation.tolerance}};
+    document["stagnation"] = {{"trials", spec.stagnation.trials}};
+    if (spec.stagnation.tolerance > 0) {
+      document["stagnation"]["tolerance"] = spec.stagnation.tolerance;
+    }
   }
   return document;
 }

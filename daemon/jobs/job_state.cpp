@@ -1,7 +1,8 @@
 #include "daemon/jobs/job_state.hpp"
 
 #include <algorithm>
-#include <cmath>
+
+#include "optimizers/core/replicates.hpp"
 
 namespace paretod {
 namespace {
@@ -14,7 +15,7 @@ Error out_of_order(const std::string& what) {
 
 double MeasuredPoint::standard_error(std::size_t i, const Outcome& first) const {
   if (replicates < 2) return first.objectives[i].standard_error;
-  return std::sqrt(squares[i] / (replicates - 1) / replicates);
+  return replicate_error(replicates, squares[i], reported[i]);
 }
 
 Result<void> JobState::apply(EventId id, const Event& event) {
@@ -43,11 +44,11 @@ Result<void> JobState::apply(EventId id, const Event& event) {
     status_ = JobStatus::running;
     for (const ImportedTrial& trial : created->imported) {
       const TrialNumber number = trials_.size() + 1;
+      imported_ = number;
       auto applied = apply_asked({number, trial.candidate}, event.time_ms);
       if (applied) applied = apply_told({number, trial.outcome}, event.time_ms);
       if (!applied) return applied;
     }
-    imported_ = trials_.size();
     spent_ = {};  // the other job paid for them
   } else if (const auto* paused = std::get_if<PausedEvent>(&event.body)) {
     status_ = JobStatus::paused;
@@ -172,6 +173,10 @@ Result<void> JobState::apply_told(const ToldEvent& told, std::int64_t time_ms) {
   return {};
 }
 
+bool JobState::is_own(TrialNumber number) const {
+  return number > imported_ && !trials_[number - 1].injected;
+}
+
 bool JobState::is_told(TrialNumber number) const {
   return trials_[number - 1].outcome.has_value();
 }
@@ -256,10 +261,16 @@ std::uint32_t JobState::point_of(const Candidate& candidate) const {
 std::uint32_t JobState::measure(TrialNumber number, const Candidate& candidate,
                                 const Outcome& outcome) {
   const bool feasible = violation_of(outcome.constraints) <= 0;
+  if (is_own(number) && candidate.fidelity > front_fidelity_) {
+    front_fidelity_ = candidate.fidelity;
+    archive_stale_ = true;
+    ++front_version_;
+  }
   const std::uint32_t same = point_of(candidate);
   if (same == no_point) {
     const auto index = static_cast<std::uint32_t>(measured_.size());
-    MeasuredPoint point{number, 1, {}, std::vector<double>(outcome.objectives.size()), feasible};
+    MeasuredPoint point{number, 1,       {}, std::vector<double>(outcome.objectives.size()),
+                        {},     feasible};
     for (const Measurement& m : outcome.objectives) point.mean.push_back(m.value);
     measured_.push_back(std::move(point));
     measured_by_hash_.emplace(hash_of(candidate.point, candidate.fidelity), index);
@@ -268,12 +279,17 @@ std::uint32_t JobState::measure(TrialNumber number, const Candidate& candidate,
   }
   // Welford's update.
   MeasuredPoint& point = measured_[same];
-  ++point.replicates;
+  if (++point.replicates == 2) {
+    for (const Measurement& first : trials_[point.first_trial - 1].outcome->objectives) {
+      point.reported.push_back(add_reported(0, first.standard_error));
+    }
+  }
   point.feasible = point.feasible && feasible;
   for (std::size_t i = 0; i < point.mean.size(); ++i) {
     const double delta = outcome.objectives[i].value - point.mean[i];
     point.mean[i] += delta / point.replicates;
     point.squares[i] += delta * (outcome.objectives[i].value - point.mean[i]);
+    point.reported[i] = add_reported(point.reported[i], outcome.objectives[i].standard_error);
   }
   if (archive_stale_) return same;
   // A member whose mean moves may leave the front and let others back on: the archive is rebuilt
@@ -289,7 +305,9 @@ std::uint32_t JobState::measure(TrialNumber number, const Candidate& candidate,
 
 bool JobState::insert_in_front(std::size_t measured) {
   const MeasuredPoint& point = measured_[measured];
-  return point.feasible && archive_.insert(measured, minimised(point.mean));
+  const Candidate& candidate = trials_[point.first_trial - 1].candidate;
+  return point.feasible && candidate.fidelity >= front_fidelity_ &&
+         archive_.insert(measured, minimised(point.mean));
 }
 
 const ParetoArchive& JobState::front() {

@@ -31,9 +31,11 @@ struct MeasuredPoint {
   std::uint32_t replicates = 0;
   std::vector<double> mean;     ///< per objective, the user's sign
   std::vector<double> squares;  ///< sum of squared deviations of the replicate values
-  bool feasible = true;         ///< no replicate violated a constraint
-  /// Standard error of objective i's mean: between replicates when there are several, else what
-  /// the evaluator gave (negative: unknown).
+  /// Sums of squared standard errors, as replicate_error() takes them; empty for a single one.
+  std::vector<double> reported = {};
+  bool feasible = true;  ///< no replicate violated a constraint
+  /// Standard error of objective i's mean: replicate_error() when there are several, else what the
+  /// evaluator gave (negative: unknown).
   [[nodiscard]] double standard_error(std::size_t i, const Outcome& first) const;
 };
 
@@ -84,6 +86,8 @@ class JobState {
 
   /// Trials that the optimizer did not ask for.
   [[nodiscard]] std::uint64_t injected() const { return injected_; }
+  /// Asked for by this job's optimizer: neither imported nor injected.
+  [[nodiscard]] bool is_own(TrialNumber number) const;
   [[nodiscard]] std::uint64_t injected_told() const { return injected_told_; }
   /// Those of them that are still to be told; cancelling a job drops them.
   [[nodiscard]] const std::set<TrialNumber>& open_injections() const { return open_injections_; }
@@ -118,7 +122,10 @@ class JobState {
   [[nodiscard]] const std::string& nonce() const { return nonce_; }
 
   /// The measured front; member ids index measured().  Brings it up to date if a re-measured
-  /// point made that necessary.
+  /// point made that necessary.  Only points measured at the highest fidelity that the search has
+  /// come to are on it: what fewer images or examples say is more uncertain, and the luckiest of
+  /// many such points would crowd out what was measured well.  Injected and imported trials do not
+  /// raise that fidelity.
   const ParetoArchive& front();
   [[nodiscard]] const std::vector<MeasuredPoint>& measured() const { return measured_; }
   /// Changes whenever the front may have changed.
@@ -173,6 +180,7 @@ class JobState {
   ParetoArchive archive_;
   bool archive_stale_ = false;
   std::uint64_t front_version_ = 0;
+  std::uint64_t front_fidelity_ = 0;
 };
 
 }  // namespace paretod

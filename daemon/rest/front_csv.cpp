@@ -71,6 +71,7 @@ std::string csv_header(const JobSpec& spec, const FrontQuery& query) {
   for (const Objective& objective : spec.objectives) {
     line += "," + csv_field(objective.name) + "," + csv_field(objective.name + "_stderr");
   }
+  line += ",replicates";
   if (query.confidence > 0) line += ",on_front";
   if (query.chooses()) line += ",chosen";
   return line + "\r\n";
@@ -83,7 +84,7 @@ std::string csv_line(const FrontPoint& point, const JobSpec& spec) {
     line += "," + shortest(measurement.value) + ",";
     if (measurement.has_error()) line += shortest(measurement.standard_error);
   }
-  return line;
+  return line + "," + std::to_string(point.replicates);
 }
 
 }  // namespace paretod

@@ -19,8 +19,8 @@ std::string csv_parameter_names(const SearchSpace& space);
 std::string csv_parameters(const SearchSpace& space, const Point& point);
 
 /// trial, a column per parameter (per coefficient: "alpha[3]"), two per objective: its value and
-/// its standard error; then "on_front" if the question has a confidence and "chosen" if it chooses.
-/// With the line's end.
+/// its standard error; then "replicates", "on_front" if the question has a confidence and "chosen"
+/// if it chooses.  With the line's end.
 std::string csv_header(const JobSpec& spec, const FrontQuery& query);
 
 /// Without the columns of the question and without the line's end.  What a candidate lacks is

@@ -36,7 +36,7 @@ std::shared_ptr<FrontSlice> slice_of(JobState& state) {
 std::shared_ptr<FrontSlice> slice_of(const PooledPoints& pool) {
   ParetoArchive archive;
   for (std::size_t point = 0; point < pool.size(); ++point) {
-    if (pool.feasible[point] != 0) {
+    if (pool.competes(point)) {
       archive.insert(point, std::span(pool.mean(point), pool.objectives));
     }
   }

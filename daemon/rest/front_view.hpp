@@ -45,8 +45,9 @@ class FrontWriter {
 
   std::string json(Job& job, const FrontRequest& request);
   /// RFC 4180 with a header: trial, a column per parameter (per coefficient: "alpha[3]"), two per
-  /// objective: its value and its standard error; then "on_front" if the question has a confidence
-  /// and "chosen" if it chooses, with the chosen point first.  What a candidate lacks is empty.
+  /// objective: its value and its standard error; then "replicates", "on_front" if the question has
+  /// a confidence and "chosen" if it chooses, with the chosen point first.  What a candidate lacks
+  /// is empty.
   std::string csv(Job& job, const FrontRequest& request);
 
  private:

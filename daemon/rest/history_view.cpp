@@ -41,6 +41,7 @@ class Replays {
     std::vector<double> values;  ///< empty before the first measurement
     double count = 0;
     bool feasible = true;
+    std::uint64_t fidelity = 0;
   };
 
   /// Takes in a replicate of a point that moves; null for one that does not.
@@ -49,6 +50,7 @@ class Replays {
     if (place == JobState::no_point) return nullptr;
     Mean& mean = moving_[place];
     mean.feasible = mean.feasible && told_.feasible[row] != 0;
+    mean.fidelity = told_.fidelities[row];
     mean.values.resize(told_.objectives);
     ++mean.count;
     for (std::size_t i = 0; i < told_.objectives; ++i) {
@@ -64,17 +66,50 @@ class Replays {
   std::vector<Mean> moving_;
 };
 
+/// The rows whose points never move, as far as they compete: begun anew when the least fidelity
+/// rises, which happens seldom.
+class FixedRows {
+ public:
+  explicit FixedRows(const ToldColumns& told) : told_(told) {}
+
+  /// Calls `fold` with the row, or with all rows that compete once it has raised the least fidelity
+  /// (then after `clear`).
+  template <class Clear, class Fold>
+  void add(std::size_t row, bool moves, Clear clear, Fold fold) {
+    if (!moves && told_.feasible[row] != 0) rows_.push_back(row);
+    const std::uint64_t least = told_.least_fidelities[row];
+    if (least > least_) {
+      least_ = least;
+      clear();
+      std::erase_if(rows_, [&](std::size_t r) { return told_.fidelities[r] < least; });
+      for (const std::size_t r : rows_) fold(r);
+    } else if (!moves && told_.feasible[row] != 0 && told_.fidelities[row] >= least) {
+      fold(row);
+    }
+  }
+  [[nodiscard]] std::uint64_t least_fidelity() const { return least_; }
+
+ private:
+  const ToldColumns& told_;
+  std::vector<std::size_t> rows_;
+  std::uint64_t least_ = 0;
+};
+
 /// The front after each row, in order.
 class MovingFront {
  public:
-  explicit MovingFront(const ToldColumns& told) : told_(told), replays_(told) {}
+  explicit MovingFront(const ToldColumns& told) : told_(told), replays_(told), rows_(told) {}
 
   void add(std::size_t row) {
-    if (replays_.take(row) != nullptr) {
+    const bool moves = replays_.take(row) != nullptr;
+    changed_ = changed_ || moves;
+    const auto clear = [&] {
+      fixed_.clear();
       changed_ = true;
-    } else if (told_.feasible[row] != 0) {
-      changed_ |= fixed_.insert(row, std::span(told_.row(row), told_.objectives));
-    }
+    };
+    rows_.add(row, moves, clear, [&](std::size_t r) {
+      changed_ |= fixed_.insert(r, std::span(told_.row(r), told_.objectives));
+    });
   }
   /// Whether members() may differ from what it was at the last call.
   [[nodiscard]] bool changed() const { return changed_; }
@@ -83,7 +118,9 @@ class MovingFront {
     if (replays_.moving().empty()) return fixed_.all_objectives();
     ParetoArchive all = fixed_;
     for (const auto& mean : replays_.moving()) {
-      if (mean.count > 0 && mean.feasible) all.insert(0, mean.values);
+      if (mean.count > 0 && mean.feasible && mean.fidelity >= rows_.least_fidelity()) {
+        all.insert(0, mean.values);
+      }
     }
     return all.all_objectives();
   }
@@ -91,6 +128,7 @@ class MovingFront {
  private:
   const ToldColumns& told_;
   Replays replays_;
+  FixedRows rows_;
   ParetoArchive fixed_;
   bool changed_ = true;
 };
@@ -98,34 +136,46 @@ class MovingFront {
 /// The best mean of one objective after each row, in order.
 class MovingBest {
  public:
-  explicit MovingBest(const ToldColumns& told) : told_(told), replays_(told) {}
+  explicit MovingBest(const ToldColumns& told) : told_(told), replays_(told), rows_(told) {}
 
   void add(std::size_t row) {
-    const double value = told_.values[row];
     const auto* seen = replays_.take(row);
-    if (seen == nullptr) {
-      if (told_.feasible[row] != 0 && (!fixed_ || value < *fixed_)) fixed_ = value;
-      return;
-    }
+    const auto fold = [&](std::size_t r) {
+      if (!fixed_ || told_.values[r] < *fixed_) fixed_ = told_.values[r];
+    };
+    rows_.add(
+        row, seen != nullptr, [&] { fixed_.reset(); }, fold);
+    if (seen == nullptr) return;
     const auto known = ranks_.find(told_.points[row]);
-    if (known != ranks_.end()) ranked_.erase({known->second, known->first});
+    if (known != ranks_.end()) ranked_.erase(known->second);
     ranks_.erase(told_.points[row]);
     if (!seen->feasible) return;
-    ranked_.emplace(seen->values[0], told_.points[row]);
-    ranks_.emplace(told_.points[row], seen->values[0]);
+    const Rank rank{seen->values[0], told_.points[row], seen->fidelity};
+    ranked_.insert(rank);
+    ranks_.emplace(told_.points[row], rank);
   }
   [[nodiscard]] std::optional<double> best() const {
-    if (ranked_.empty()) return fixed_;
-    const double moving = ranked_.begin()->first;
-    return fixed_ ? std::min(*fixed_, moving) : moving;
+    const auto first = std::find_if(ranked_.begin(), ranked_.end(), [&](const Rank& rank) {
+      return rank.fidelity >= rows_.least_fidelity();
+    });
+    if (first == ranked_.end()) return fixed_;
+    return fixed_ ? std::min(*fixed_, first->value) : first->value;
   }
 
  private:
+  struct Rank {
+    double value;
+    std::uint32_t point;
+    std::uint64_t fidelity;
+    auto operator<=>(const Rank&) const = default;
+  };
+
   const ToldColumns& told_;
   Replays replays_;
+  FixedRows rows_;
   std::optional<double> fixed_;
-  std::set<std::pair<double, std::uint32_t>> ranked_;
-  std::map<std::uint32_t, double> ranks_;
+  std::set<Rank> ranked_;
+  std::map<std::uint32_t, Rank> ranks_;
 };
 
 std::vector<std::size_t> ok_rows(const ToldColumns& told) {
@@ -136,12 +186,14 @@ std::vector<std::size_t> ok_rows(const ToldColumns& told) {
   return rows;
 }
 
-json row_of(const ToldColumns& told, std::size_t row, std::int64_t created_ms) {
+json row_of(const ToldColumns& told, std::size_t row, const HistoryRequest& request) {
+  const Spend& spent = told.spent[row];
   return {{"trial", told.trials[row]},
           {"told", row + 1},
           {"time", time_text(told.told_ms[row])},
-          {"seconds", static_cast<double>(told.told_ms[row] - created_ms) / 1000},
-          {"evaluation_seconds", told.spent[row]},
+          {"seconds", static_cast<double>(told.told_ms[row] - request.created_ms) / 1000},
+          {"evaluation_seconds", spent.seconds},
+          {"spent", spend_view(spent, request.currency)},
           {"best", nullptr},
           {"hypervolume", nullptr}};
 }
@@ -163,7 +215,7 @@ json best_rows(const ToldColumns& told, const std::vector<std::size_t>& rows,
   json list = json::array();
   for (const std::size_t i : spread(changes.size(), request.points)) {
     const auto& [row, best] = changes[i];
-    json entry = row_of(told, row, request.created_ms);
+    json entry = row_of(told, row, request);
     if (best) entry["best"] = by_objective(flip_signs({*best}, objectives), objectives);
     entry["front_size"] = best ? 1 : 0;
     list.push_back(std::move(entry));
@@ -207,7 +259,7 @@ json front_rows(const ToldColumns& told, const std::vector<std::size_t>& rows,
         if (const auto value = affordable_hypervolume(front, reference)) volume = *value;
       }
     }
-    json entry = row_of(told, rows[place], request.created_ms);
+    json entry = row_of(told, rows[place], request);
     entry["front_size"] = size;
     entry["best"] = best;
     entry["hypervolume"] = volume;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "daemon/rest/told_columns.hpp"
@@ -14,8 +15,9 @@ namespace paretod {
 
 struct HistoryRequest {
   std::int64_t created_ms = 0;
-  bool final = false;        ///< nothing more will be told
-  std::size_t points = 200;  ///< rows at most, >= 2; the first and the last are kept
+  std::string currency = {};  ///< of the job's money; empty: it has no budget of it
+  bool final = false;         ///< nothing more will be told
+  std::size_t points = 200;   ///< rows at most, >= 2; the first and the last are kept
   /// Minimised; without it, that of the job's progress (reference_trials).
   std::optional<std::vector<double>> reference = {};
 };

@@ -349,6 +349,7 @@ json history_schema() {
                               {"time", moment},
                               {"seconds", number},
                               {"evaluation_seconds", number},
+                              {"spent", ref("Spend")},
                               {"best", or_null(map_of(number))},
                               {"front_size", count},
                               {"hypervolume", or_null(number)}});

@@ -35,7 +35,7 @@ FrontSlice PlausiblePoints::find(const PooledPoints& pool, const FrontSlice& fro
       continue;
     }
     verdict = {};
-    if (pool.feasible[point] == 0 || replicates_of(pool.first_trials[point]) != 0) continue;
+    if (!pool.competes(point) || replicates_of(pool.first_trials[point]) != 0) continue;
     for (std::size_t k = 0; k < order.size() && verdict.member == 0; ++k) {
       const std::size_t place = order[k];
       if (!dominates_surely(front.points[place].data(), &front.errors[place * n], pool.mean(point),

@@ -301,6 +301,7 @@ HttpResponse get_history(const JobManager& manager, ToldCache& told, const Call&
   request.reference = std::move(*reference);
   (*job)->with_state([&](JobState& state) {
     request.created_ms = state.created_ms();
+    request.currency = state.budget().currency;
     request.final = is_final(state.status());
   });
   return json_response(200, told.with(**job, [&](const ToldColumns& columns) {

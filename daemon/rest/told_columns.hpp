@@ -20,13 +20,17 @@ struct ToldColumns {
   std::size_t objectives = 0;
   std::vector<TrialNumber> trials;
   std::vector<std::int64_t> told_ms;
-  std::vector<double> spent;          ///< evaluation seconds up to this trial and with it
+  std::vector<Spend> spent;           ///< up to this trial and with it
   std::vector<std::uint32_t> points;  ///< equal for replicates; JobState::no_point unless ok
   std::vector<std::uint8_t> feasible;
+  std::vector<std::uint64_t> fidelities;
+  /// Of points on the front from this row on (JobState::front()).
+  std::vector<std::uint64_t> least_fidelities;
   std::vector<double> values;  ///< row by row, minimised; 0 unless ok
   std::vector<double> errors;  ///< standard errors, row by row; negative: unknown
-  /// Rows that entered the front when they came, and the first row that measured a known point (or
-  /// the size): the front at any time before that one is the front of the entries so far.
+  /// Rows that entered the front when they came, and the first row that measured a known point or
+  /// raised the least fidelity after others (or the size): the front at any time before that one is
+  /// the front of the entries so far.
   std::vector<std::size_t> entries;
   std::size_t first_repeat = 0;
 
@@ -34,8 +38,9 @@ struct ToldColumns {
   [[nodiscard]] bool ok(std::size_t row) const { return points[row] != JobState::no_point; }
   [[nodiscard]] const double* row(std::size_t row) const { return &values[row * objectives]; }
   /// The job's objectives are those of the first row.  Points are numbered by first appearance.
+  /// `own` is JobState::is_own().
   void add(TrialNumber trial, const TrialRecord& record, std::uint32_t point,
-           const std::vector<Objective>& of);
+           const std::vector<Objective>& of, bool own = true);
 
  private:
   std::uint32_t known_points_ = 0;
@@ -49,10 +54,16 @@ struct PooledPoints {
   std::vector<TrialNumber> first_trials;
   std::vector<std::uint32_t> replicates;
   std::vector<std::uint8_t> feasible;
-  std::vector<double> means;   ///< point by point, minimised
-  std::vector<double> errors;  ///< point by point; negative: unknown
+  std::vector<std::uint64_t> fidelities;
+  std::uint64_t least_fidelity = 0;  ///< of points on the front
+  std::vector<double> means;         ///< point by point, minimised
+  std::vector<double> errors;        ///< point by point; negative: unknown
 
   [[nodiscard]] std::size_t size() const { return first_trials.size(); }
+  /// Whether it may be on the front.
+  [[nodiscard]] bool competes(std::size_t point) const {
+    return feasible[point] != 0 && fidelities[point] >= least_fidelity;
+  }
   [[nodiscard]] const double* mean(std::size_t point) const { return &means[point * objectives]; }
   [[nodiscard]] const double* error(std::size_t point) const { return &errors[point * objectives]; }
   /// Takes the told trials that follow, up to so many in all.
@@ -61,6 +72,7 @@ struct PooledPoints {
  private:
   /// Sums of squared deviations of the points measured more than once, and of those before them.
   std::vector<double> squares_;
+  std::vector<double> reported_;  ///< likewise, sums of squared standard errors
 };
 /// Without the points that were off the front all the time, where that is known at no cost.
 PooledPoints pooled_for_front(const ToldColumns& told, std::size_t rows);

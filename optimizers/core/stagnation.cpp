@@ -43,6 +43,8 @@ Trial StagnationWatch::next() {
 void StagnationWatch::begin() {
   if (first_.empty()) return;
   const std::size_t objectives = first_[0].size();
+  const double usual = objectives == 1 ? 1e-3 : 1e-2;
+  const double tolerance = policy_.tolerance > 0 ? policy_.tolerance : usual;
   for (std::size_t k = 0; k < objectives; ++k) {
     double low = first_[0][k];
     double high = low;
@@ -52,7 +54,7 @@ void StagnationWatch::begin() {
     }
     const double range = high > low ? high - low : std::max(std::abs(low), 1.0);
     origin_.push_back(low);
-    width_.push_back(range * policy_.tolerance);
+    width_.push_back(range * tolerance);
   }
   for (const auto& y : first_) static_cast<void>(improves(y));
   first_ = {};

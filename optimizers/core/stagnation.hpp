@@ -12,7 +12,9 @@ namespace paretod {
 struct StagnationPolicy {
   std::uint64_t trials = 0;  ///< told without progress before the search ends; 0: never
   /// What counts as progress, relative to the range of each objective over the first `trials`.
-  double tolerance = 1e-3;
+  /// 0: 0.001 of one objective, 0.01 of several, whose front has room for a small gain somewhere
+  /// long after its hypervolume has come to rest.
+  double tolerance = 0;
 };
 
 /// Progress is a trial that improves the epsilon-box front (Laumanns et al., Combining convergence

@@ -639,17 +639,18 @@ TEST(RestFront, IsServedAsCsv) {
   std::istringstream lines(response.body);
   std::string line;
   std::getline(lines, line);
-  EXPECT_EQ(line, "trial,x,y,f1,f1_stderr,f2,f2_stderr\r");
+  EXPECT_EQ(line, "trial,x,y,f1,f1_stderr,f2,f2_stderr,replicates\r");
   for (const json& point : front["points"]) {
     ASSERT_TRUE(std::getline(lines, line));
     std::vector<std::string> cells;
     std::istringstream fields(line);
     for (std::string cell; std::getline(fields, cell, ',');) cells.push_back(cell);
-    ASSERT_EQ(cells.size(), 7U) << line;
+    ASSERT_EQ(cells.size(), 8U) << line;
     EXPECT_EQ(std::stoull(cells[0]), point["trial"]);
     EXPECT_EQ(std::stod(cells[1]), point["candidate"]["x"]);
     EXPECT_EQ(std::stod(cells[3]), point["objectives"]["f1"]["value"]);
     EXPECT_EQ(cells[4], "");
+    EXPECT_EQ(cells[7], "1\r");
   }
   EXPECT_FALSE(std::getline(lines, line));
 }
@@ -668,8 +669,8 @@ TEST(RestFront, CsvHasAColumnPerCoefficientAndQuotesNames) {
                    R"("objectives":[{"name":"loss"}]})");
   const std::string text = world.get(job + "/front?format=csv").body;
   EXPECT_EQ(text.substr(0, text.find('\r')),
-            "trial,alpha[0],alpha[1],alpha[2],kind,loss,loss_stderr");
-  EXPECT_NE(text.find(",0.5\r\n"), std::string::npos) << text;
+            "trial,alpha[0],alpha[1],alpha[2],kind,loss,loss_stderr,replicates");
+  EXPECT_NE(text.find(",0.5,1\r\n"), std::string::npos) << text;
   EXPECT_TRUE(text.find("\"a,b\"") != text.npos || text.find("\"c\"\"d\"") != text.npos) << text;
   const json best = world.get_json(job)["progress"]["best"]["objectives"]["loss"];
   EXPECT_EQ(best["stderr"], 0.5);
@@ -855,7 +856,7 @@ TEST(RestFront, CsvHasTheChosenPointFirst) {
   std::istringstream lines(world.get(job + "/front?knee&format=csv&confidence=0.9").body);
   std::string line;
   std::getline(lines, line);
-  EXPECT_EQ(line, "trial,x,y,f1,f1_stderr,f2,f2_stderr,on_front,chosen\r");
+  EXPECT_EQ(line, "trial,x,y,f1,f1_stderr,f2,f2_stderr,replicates,on_front,chosen\r");
   std::getline(lines, line);
   EXPECT_EQ(line.substr(0, line.find(',')), front["chosen"]["trial"].dump());
   EXPECT_EQ(line.substr(line.size() - 5), ",1,1\r");
@@ -866,7 +867,7 @@ TEST(RestFront, CsvHasTheChosenPointFirst) {
   }
   EXPECT_EQ(rest + 1, front["points"].size());
   EXPECT_EQ(world.get(job + "/front?where=f1<-9&format=csv").body,
-            "trial,x,y,f1,f1_stderr,f2,f2_stderr\r\n");
+            "trial,x,y,f1,f1_stderr,f2,f2_stderr,replicates\r\n");
 }
 
 TEST(RestFront, ListsWhatNothingDominatesForSure) {

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "optimizers/core/replicates.hpp"
+#include "optimizers/core/rng.hpp"
+
 namespace paretod {
 namespace {
 
@@ -68,7 +73,57 @@ TEST_F(JobStateTest, ReplicatesPoolIntoOnePointAndCanLeaveTheFront) {
   const MeasuredPoint& point = state_.measured()[0];
   EXPECT_EQ(point.replicates, 2U);
   EXPECT_DOUBLE_EQ(point.mean[0], 2.0);
-  EXPECT_DOUBLE_EQ(point.standard_error(0, *state_.trials()[0].outcome), 1.0);
+  EXPECT_NEAR(point.standard_error(0, *state_.trials()[0].outcome), 3.8385, 1e-4)
+      << "the spread of two, widened";
+}
+
+TEST_F(JobStateTest, OnlyTheHighestFidelitySoFarIsOnTheFront) {
+  const auto ask_at = [&](TrialNumber n, double x, std::uint64_t fidelity) {
+    ASSERT_TRUE(apply(AskedEvent{n, {.point = {x}, .fidelity = fidelity}}).ok());
+  };
+  ask_at(1, 0.1, 20);
+  ask_at(2, 0.2, 20);
+  tell(1, 0.1, 0.5);  // lucky on few examples
+  tell(2, 0.3, 0.9);
+  EXPECT_EQ(front(), (std::vector<TrialNumber>{1, 2}));
+  const std::uint64_t version = state_.front_version();
+  ask_at(3, 0.1, 100);
+  tell(3, 2.0, 0.5);
+  EXPECT_EQ(front(), std::vector<TrialNumber>{3});
+  EXPECT_NE(state_.front_version(), version);
+  ask_at(4, 0.3, 20);
+  tell(4, 0.0, 1.0);
+  EXPECT_EQ(front(), std::vector<TrialNumber>{3});
+  must_apply(InjectedEvent{5, {{.point = {0.4}, .fidelity = 500}}});
+  tell(5, 1.0, 0.6);
+  ask_at(6, 0.2, 100);
+  tell(6, 0.5, 0.4);
+  EXPECT_EQ(front(), (std::vector<TrialNumber>{6, 5})) << "injected trials raise nothing";
+}
+
+TEST(ReplicateError, IsNotFooledByTwoCloseValues) {
+  EXPECT_DOUBLE_EQ(add_reported(add_reported(0, 3), 4), 25);
+  EXPECT_LT(add_reported(add_reported(-1, 3), 4), 0);
+  EXPECT_LT(add_reported(9, 0), 0);
+  // Errors of 0.1 each: the mean of two is known to 0.0707 at best, however close they fall.
+  EXPECT_NEAR(replicate_error(2, 0, 0.02), 0.0707, 1e-4);
+  EXPECT_NEAR(replicate_error(2, 0.18, 0.02), std::sqrt((0.08 + 0.18) / 9 / 2), 1e-12);
+  // Without errors: the intervals of 90 % hold it nine times in ten, whatever the count.
+  Rng rng(3, 1);
+  for (const std::uint32_t count : {2U, 3U, 4U, 8U, 30U}) {
+    int inside = 0;
+    for (int run = 0; run < 4000; ++run) {
+      double mean = 0, squares = 0;
+      for (std::uint32_t k = 1; k <= count; ++k) {
+        const double y = rng.normal();
+        const double delta = y - mean;
+        mean += delta / k;
+        squares += delta * (y - mean);
+      }
+      inside += std::abs(mean) <= 1.6449 * replicate_error(count, squares, -1) ? 1 : 0;
+    }
+    EXPECT_NEAR(inside, 3600, 76) << count;
+  }
 }
 
 TEST_F(JobStateTest, LogsThatDoNotAddUpAreRefused) {

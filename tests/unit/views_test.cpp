@@ -224,7 +224,7 @@ ToldColumns samples(const std::vector<std::vector<double>>& objectives) {
     TrialRecord record;
     record.told_ms = static_cast<std::int64_t>(1000 * (i + 1));
     record.outcome = Outcome{};
-    record.outcome->cost.seconds = 0.5;
+    record.outcome->cost = {.seconds = 0.5, .tokens = 100, .money_micros = 250'000};
     for (const double value : objectives[i]) record.outcome->objectives.push_back({value});
     told.add(i + 1, record, static_cast<std::uint32_t>(i),
              std::vector<Objective>(objectives[i].size()));
@@ -327,6 +327,10 @@ TEST(History, TakesBackABestThatProvesInfeasible) {
 TEST(History, CountsWhatWasSpent) {
   const json view = history_view(samples({{5}, {7}, {3}}), {{"f"}}, rows(true, 200));
   EXPECT_EQ(view["history"].back()["evaluation_seconds"], 1.5);
+  HistoryRequest request = rows(true, 200);
+  request.currency = "EUR";
+  EXPECT_EQ(history_view(samples({{5}, {7}, {3}}), {{"f"}}, request)["history"].back()["spent"],
+            json::parse(R"({"seconds":1.5,"tokens":300,"money":"0.75 EUR"})"));
 }
 
 TEST(History, TakesAReferencePoint) {
@@ -336,6 +340,49 @@ TEST(History, TakesAReferencePoint) {
   EXPECT_EQ(view["reference_point"], json::parse(R"({"a":3.0,"b":4.0})"));
   EXPECT_EQ(view["history"][0]["hypervolume"], 4.0);
   EXPECT_EQ(view["history"][1]["hypervolume"], 5.0);
+}
+
+TEST(ToldColumns, OnlyTheHighestFidelitySoFarCompetes) {
+  ToldColumns told;
+  const auto add = [&](double f1, double f2, std::uint64_t fidelity, bool own = true) {
+    const auto row = static_cast<std::uint32_t>(told.size());
+    TrialRecord record;
+    record.candidate.fidelity = fidelity;
+    record.outcome = Outcome{};
+    record.outcome->objectives = {{f1}, {f2}};
+    told.add(row + 1, record, row, std::vector<Objective>(2), own);
+  };
+  add(1, 1, 10);  // lucky on few examples
+  add(2, 3, 10);
+  add(0, 9, 50, false);  // injected: it may compete, and raises nothing
+  add(3, 4, 20);
+  add(4, 3, 20);
+  add(0.5, 0.5, 10);
+  const auto front_at = [&](std::size_t rows) {
+    std::vector<TrialNumber> trials = slice_of(pooled_for_front(told, rows))->trials;
+    std::sort(trials.begin(), trials.end());
+    return trials;
+  };
+  using Trials = std::vector<TrialNumber>;
+  EXPECT_EQ(front_at(2), (Trials{1}));
+  EXPECT_EQ(front_at(3), (Trials{1, 3}));
+  EXPECT_EQ(front_at(4), (Trials{3, 4}));
+  EXPECT_EQ(front_at(6), (Trials{3, 4, 5}));
+  const json view = history_view(told, {{"a"}, {"b"}}, rows(true, 100));
+  std::vector<int> sizes;
+  for (const json& row : view["history"]) sizes.push_back(row["front_size"]);
+  EXPECT_EQ(sizes, (std::vector<int>{1, 1, 2, 2, 3, 3}));
+  told.objectives = 1;
+  for (std::vector<double>* values : {&told.values, &told.errors}) {
+    std::vector<double> first;
+    for (std::size_t i = 0; i < values->size(); i += 2) first.push_back((*values)[i]);
+    *values = first;
+  }
+  told.values[2] = 7;
+  const json best = history_view(told, {{"a"}}, rows(true, 100));
+  std::vector<double> bests;
+  for (const json& row : best["history"]) bests.push_back(row["best"]["a"]);
+  EXPECT_EQ(bests, (std::vector<double>{1, 3, 3}));
 }
 
 TEST(ToldColumns, KnowWhatEnteredTheFrontUntilAPointIsMeasuredAgain) {
