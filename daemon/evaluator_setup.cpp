@@ -27,6 +27,7 @@ Result<std::unique_ptr<Evaluator>> make_evaluator(const std::string& name,
     return candidate.name == block.type;
   });
   Problems problems;
+  ErrorKind kind = ErrorKind::invalid;
   if (type == types.end()) {
     std::string known;
     for (const EvaluatorType& each : types) known += (known.empty() ? "" : ", ") + each.name;
@@ -34,12 +35,13 @@ Result<std::unique_ptr<Evaluator>> make_evaluator(const std::string& name,
   } else {
     auto made = type->create(block.fields, environment);
     if (made) return made;
+    if (made.error().kind == ErrorKind::unavailable) kind = ErrorKind::unavailable;
     for (const Problem& problem : made.error().problems) {
       problems.push_back({at + problem.pointer, problem.message});
     }
     if (problems.empty()) problems.push_back({at, made.error().message});
   }
-  return invalid("the evaluator \"" + name + "\" cannot be set up", std::move(problems));
+  return Error{kind, "the evaluator \"" + name + "\" cannot be set up", std::move(problems)};
 }
 
 }  // namespace paretod

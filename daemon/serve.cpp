@@ -76,21 +76,32 @@ Result<std::string> read_token(const std::string& file, const std::string& field
                  " must hold a token of at least 16 characters on its first line");
 }
 
-Result<std::unique_ptr<Catalog>> make_catalog(const DaemonConfig& config) {
+/// An evaluator that does not start keeps nobody from the other jobs, nor from what its own have
+/// found: they wait.
+Result<std::unique_ptr<Catalog>> make_catalog(const DaemonConfig& config, Logger& logger) {
   const EvaluatorEnvironment environment = evaluator_environment(config);
   auto evaluators = builtin_evaluators(environment);
   Problems problems;
+  std::vector<std::pair<std::string, std::string>> absent;
   for (const auto& [name, block] : config.evaluators) {
     auto made = make_evaluator(name, block, environment);
     if (made) {
       evaluators.emplace_back(name, std::move(*made));
+    } else if (made.error().kind == ErrorKind::unavailable) {
+      const Problem& first = made.error().problems.front();
+      absent.emplace_back(name, first.message);
+      logger.error("an evaluator does not start; its jobs wait, and new ones are refused",
+                   {{"evaluator", name}, {"field", first.pointer}, {"reason", first.message}});
     } else {
       const Problems& found = made.error().problems;
       problems.insert(problems.end(), found.begin(), found.end());
     }
   }
   if (!problems.empty()) return invalid("the evaluators cannot be set up", std::move(problems));
-  return Catalog::make(builtin_optimizers(), std::move(evaluators));
+  auto catalog = Catalog::make(builtin_optimizers(), std::move(evaluators));
+  if (!catalog) return catalog;
+  for (auto& [name, reason] : absent) (*catalog)->add_absent(name, reason);
+  return catalog;
 }
 
 /// <state directory>/address tells scripts where the daemon listens, for as long as it does.
@@ -129,7 +140,7 @@ int run(const DaemonConfig& config, StopSignal& stop) {
   if (!token) return complain(token.error());
   auto worker_token = read_token(config.worker_token_file, "/listen/worker_token_file");
   if (!worker_token) return complain(worker_token.error());
-  auto catalog = make_catalog(config);
+  auto catalog = make_catalog(config, logger);
   if (!catalog) return complain(catalog.error());
   auto store = open_store(config, logger);
   if (!store) return complain(store.error());

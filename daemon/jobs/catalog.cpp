@@ -21,6 +21,20 @@ Result<std::unique_ptr<Catalog>> Catalog::make(
   return catalog;
 }
 
+void Catalog::add_absent(std::string name, std::string reason) {
+  absent_.emplace(std::move(name), std::move(reason));
+}
+
+std::string Catalog::why_absent(std::string_view name) const {
+  if (const auto found = absent_.find(name); found != absent_.end()) {
+    return "evaluator \"" + found->first + "\" did not start (" + found->second +
+           "); mend that and restart paretod";
+  }
+  std::string known;
+  for (const NamedEvaluator& each : evaluators_) known += (known.empty() ? "" : ", ") + each.name;
+  return "evaluator \"" + std::string(name) + "\" is not configured here; configured: " + known;
+}
+
 const Optimizer* Catalog::optimizer(std::string_view name) const {
   const auto found = std::find_if(optimizers_.begin(), optimizers_.end(),
                                   [name](const auto& o) { return o.name == name; });

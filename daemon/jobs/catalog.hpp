@@ -2,6 +2,7 @@
 // What this daemon can run: its optimizers, and its evaluators by configured name.  Built once at
 // start; read from any thread.
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,9 +31,15 @@ class Catalog {
   [[nodiscard]] const std::vector<NamedEvaluator>& evaluators() const { return evaluators_; }
   [[nodiscard]] const NamedEvaluator* evaluator(std::string_view name) const;
 
+  /// Configured, but it did not start, and why: its jobs wait for the next start of the daemon.
+  void add_absent(std::string name, std::string reason);
+  /// Why there is no evaluator of that name, for people.
+  [[nodiscard]] std::string why_absent(std::string_view name) const;
+
  private:
   std::vector<Optimizer> optimizers_;
   std::vector<NamedEvaluator> evaluators_;
+  std::map<std::string, std::string, std::less<>> absent_;
 };
 
 }  // namespace paretod

@@ -31,9 +31,7 @@ Result<void> Job::join_dispatcher() {
   const JobSpec& spec = state_.spec();
   const Catalog::NamedEvaluator* evaluator = catalog_.evaluator(spec.evaluator);
   if (evaluator == nullptr) {
-    return Error{ErrorKind::conflict,
-                 "evaluator \"" + spec.evaluator +
-                     "\" is not configured here; add it to the configuration and restart"};
+    return Error{ErrorKind::conflict, catalog_.why_absent(spec.evaluator)};
   }
   if (!has_client_) {
     has_client_ = true;

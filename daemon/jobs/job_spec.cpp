@@ -386,8 +386,7 @@ Result<JobSpec> job_spec_from_json(const json& document, const Catalog& catalog)
   }
   const Catalog::NamedEvaluator* evaluator = catalog.evaluator(spec.evaluator);
   if (evaluator == nullptr && !spec.evaluator.empty()) {
-    problems.push_back({"/evaluator", "no evaluator is called \"" + spec.evaluator +
-                                          "\"; configured: " + known_names(catalog.evaluators())});
+    problems.push_back({"/evaluator", catalog.why_absent(spec.evaluator)});
   }
   if (evaluator != nullptr) {
     complete_from(*evaluator, raw, problems);

@@ -92,14 +92,15 @@ Result<std::unique_ptr<HttpEvaluator>> HttpEvaluator::start(
   client->start(std::move(ask),
                 [&promise](HttpOutcome outcome) { promise.set_value(std::move(outcome)); });
   const HttpOutcome outcome = promise.get_future().get();
-  if (outcome.kind != HttpOutcome::Kind::reply) {
-    return refuse("/url", "GET for its hello: " + outcome.reason);
-  }
-  if (outcome.reply.status != 200) {
-    return refuse("/url", "GET for its hello: " + excerpt(outcome.reply));
-  }
+  const auto no_hello = [](const std::string& reason) {
+    return Error{ErrorKind::unavailable,
+                 "the evaluator does not answer",
+                 {{"/url", "GET for its hello: " + reason}}};
+  };
+  if (outcome.kind != HttpOutcome::Kind::reply) return no_hello(outcome.reason);
+  if (outcome.reply.status != 200) return no_hello(excerpt(outcome.reply));
   auto hello = parse_hello(message_of(outcome.reply));
-  if (!hello) return refuse("/url", "GET for its hello: " + hello.error().text());
+  if (!hello) return no_hello(hello.error().text());
   EvaluatorDescription description = std::move(hello->description);
   description.type = "http";
   if (config.slots > 0) description.slots = static_cast<std::size_t>(config.slots);

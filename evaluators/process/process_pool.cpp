@@ -324,7 +324,9 @@ void ProcessPool::start(std::size_t index) {
 void ProcessPool::start_failed(const std::string& reason) {
   {
     const std::lock_guard lock(mutex_);
-    if (!startup_) startup_ = invalid("the evaluator does not start", {{"/argv", reason}});
+    if (!startup_) {
+      startup_ = Error{ErrorKind::unavailable, "the evaluator does not start", {{"/argv", reason}}};
+    }
   }
   started_.notify_all();
   const bool hope = std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {

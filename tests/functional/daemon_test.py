@@ -132,10 +132,31 @@ class Surroundings(unittest.TestCase):
             self.assertEqual(ask('0123456789abcdef'), 200)
             self.assertEqual(ask('0123456789abcde'), 401)
 
-    def test_an_evaluator_that_exits_at_once(self):
-        self.refused(config={'evaluators': {'e': {'type': 'process', 'argv': [
-            'python3', '-c', 'import sys; print("no such module", file=sys.stderr); sys.exit(3)']}}},
-            expect=['/evaluators/e', '3', 'no such module'])
+    def test_an_evaluator_that_does_not_start_stops_only_its_own_jobs(self):
+        sphere = {'type': 'process', 'argv': ['python3', str(ROOT / 'config/examples/evaluators/sphere.py')]}
+        broken = {'type': 'process', 'argv': [
+            'python3', '-c', 'import sys; print("no such module", file=sys.stderr); sys.exit(3)']}
+        job = {'optimizer': 'random', 'evaluator': 'e', 'budget': {'trials': 1_000_000}, 'seed': 1}
+        with Daemon({'evaluators': {'e': sphere}}) as daemon:
+            daemon.start()
+            begun = daemon.submit(job)
+            wait_for(lambda: daemon.told(begun) > 0, 'a trial')
+            daemon.kill()
+            daemon.config.write_text(json.dumps({'evaluators': {'e': broken}}))
+            daemon.start()
+            for text in ('an evaluator does not start', '/argv', 'no such module'):
+                self.assertIn(text, daemon.log.read_text())
+            self.assertIn('did not start', json.dumps(daemon.job(begun)['conditions']))
+            self.assertGreater(len(daemon.get(f'/v1/jobs/{begun}/front')['points']), 0)
+            status, problem, _ = daemon.request('POST', '/v1/jobs', job)
+            self.assertEqual(status, 422)
+            self.assertIn('no such module', json.dumps(problem))
+            self.assertEqual(daemon.wait_finished(daemon.submit(QUICK))['status'], 'succeeded')
+            daemon.kill()
+            daemon.config.write_text(json.dumps({'evaluators': {'e': sphere}}))
+            daemon.start()
+            told = daemon.told(begun)
+            wait_for(lambda: daemon.told(begun) > told, 'the job to go on')
 
     def test_a_port_that_is_taken(self):
         with socket.socket() as taken:
