@@ -13,8 +13,8 @@ namespace paretod {
 EvaluatorEnvironment evaluator_environment(const DaemonConfig& config);
 
 /// Starts what it needs, such as processes.  The error's problems point into the configuration
-/// ("/evaluators/digits/argv"); there is at least one.  `unavailable`: it is configured well enough,
-/// but what it runs or asks does not start or answer.
+/// ("/evaluators/digits/argv"); there is at least one.  `unavailable`: it is configured well
+/// enough, but what it runs or asks does not start or answer.
 Result<std::unique_ptr<Evaluator>> make_evaluator(const std::string& name,
                                                   const EvaluatorConfig& block,
                                                   const EvaluatorEnvironment& environment);

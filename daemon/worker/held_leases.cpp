@@ -29,12 +29,17 @@ std::string text_of(const nlohmann::json& message) {
 
 }  // namespace
 
-std::uint64_t HeldLeases::add(const std::string& lease, const std::string& id,
-                              std::vector<Objective> objectives) {
+std::uint64_t HeldLeases::add(const std::string& lease, const std::string& id) {
   const std::lock_guard lock(mutex_);
   const std::uint64_t ticket = next_ticket_++;
-  held_.emplace(ticket, Held{lease, id, std::move(objectives)});
+  held_.emplace(ticket, Held{lease, id, {}});
   return ticket;
+}
+
+void HeldLeases::set_objectives(std::uint64_t ticket, std::vector<Objective> objectives) {
+  const std::lock_guard lock(mutex_);
+  const auto found = held_.find(ticket);
+  if (found != held_.end()) found->second.objectives = std::move(objectives);
 }
 
 std::optional<SpooledResult> HeldLeases::finish(const EvaluationReply& reply) {

@@ -19,8 +19,9 @@ namespace paretod {
 class HeldLeases {
  public:
   /// The ticket of a lease whose request has this id.
-  std::uint64_t add(const std::string& lease, const std::string& id,
-                    std::vector<Objective> objectives);
+  std::uint64_t add(const std::string& lease, const std::string& id);
+  /// What its result is about, before it ends with one.
+  void set_objectives(std::uint64_t ticket, std::vector<Objective> objectives);
 
   /// The attempt has ended: what to report.  Empty for a ticket that is not held, or has ended.
   std::optional<SpooledResult> finish(const EvaluationReply& reply);

@@ -335,26 +335,29 @@ Result<EvaluationRequest> Worker::read(RequestReader& reader, const Lease& lease
 void Worker::begin(RequestReader& reader, const LeaseGrant& grant) {
   std::vector<EvaluationRequest> requests;
   std::vector<EvaluationReply> failures;
-  // Longer, and the leases might lapse before their first heartbeat.
-  const auto asked_until = Clock::now() + seconds(grant.ttl_s / 3);
-  for (const Lease& lease : grant.leases) {
-    auto request = read(reader, lease, asked_until);
-    if (request) {
-      request->ticket = held_.add(lease.token, request->id(), request->context->objectives);
-      requests.push_back(std::move(*request));
-    } else {
-      EvaluationReply failure;
-      failure.ticket = held_.add(lease.token, lease.id, {});
-      failure.kind = may_pass(request.error()) ? ReplyKind::transient : ReplyKind::fault;
-      failure.outcome = Outcome::failure(TrialStatus::failed, request.error().text());
-      failures.push_back(std::move(failure));
-    }
-  }
+  // Held first, so that they do not lapse while the daemon is asked what their jobs are like.
+  std::vector<std::uint64_t> tickets;
+  for (const Lease& lease : grant.leases) tickets.push_back(held_.add(lease.token, lease.id));
   {
     const std::lock_guard lock(mutex_);
     ttl_s_ = grant.ttl_s;
   }
   changed_.notify_all();
+  const auto asked_until = Clock::now() + seconds(grant.ttl_s);
+  for (std::size_t i = 0; i < tickets.size(); ++i) {
+    auto request = read(reader, grant.leases[i], asked_until);
+    if (request) {
+      held_.set_objectives(tickets[i], request->context->objectives);
+      request->ticket = tickets[i];
+      requests.push_back(std::move(*request));
+    } else {
+      EvaluationReply failure;
+      failure.ticket = tickets[i];
+      failure.kind = may_pass(request.error()) ? ReplyKind::transient : ReplyKind::fault;
+      failure.outcome = Outcome::failure(TrialStatus::failed, request.error().text());
+      failures.push_back(std::move(failure));
+    }
+  }
   if (!failures.empty()) on_replies(std::move(failures));
   if (requests.empty()) return;
   evaluator_->evaluate(std::move(requests), [this](std::vector<EvaluationReply> replies) {
