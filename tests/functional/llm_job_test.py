@@ -46,7 +46,7 @@ class LlmJob(unittest.TestCase):
             status = daemon.wait_finished(job)
             self.assertEqual(status['status'], 'succeeded', status)
             trials = daemon.get(f'/v1/jobs/{job}/trials')['trials']
-            self.assertEqual([t['status'] for t in trials], ['ok'] * 6)
+            self.assertEqual([t['status'] for t in trials], ['ok'] * 6, [t.get('outcome') for t in trials])
             bill, known = stub.bill(), totals(stub.files / 'state')
             self.assertEqual(bill['repeated'], 0)
             self.assertLessEqual(bill['calls'], known['answers'] + known['unknown'])
