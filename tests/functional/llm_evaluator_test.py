@@ -1,5 +1,6 @@
 """The LLM evaluator as a program, against stub servers with every fault they know."""
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -10,7 +11,8 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-from llm import EVALUATOR, Evaluator, Stub, ledger, totals  # noqa: E402
+from daemon import wait_for  # noqa: E402
+from llm import EVALUATOR, SPLITS, Evaluator, Stub, ledger, totals  # noqa: E402
 from safetensors import read as read_tensors  # noqa: E402
 
 
@@ -193,6 +195,70 @@ class LlmEvaluator(unittest.TestCase):
                 self.assertNotEqual(loss(3, 1, 0, 1), loss(4, 0, 1, 1))
             again = subprocess.run(command, capture_output=True, text=True)
             self.assertIn('exists already', again.stderr)
+
+    # --- what is written and loaded -------------------------------------------------------------
+
+    def under_way(self, stub, evaluator, candidates):
+        """Some candidates, of which an adapter is loaded and waits for answers."""
+        known = len(stub.models())
+        for trial in range(candidates):
+            evaluator.ask(trial, self.candidate(stub, lambda name, t=trial: 0.1 * (t + 1)))
+        wait_for(lambda: len(stub.models()) > known, 'an adapter to be loaded')
+
+    def test_what_a_killed_evaluator_left_goes_with_the_next_one(self):
+        for kind in ('vllm', 'sglang'):
+            with self.subTest(kind), Stub(kind) as stub, tempfile.TemporaryDirectory() as other_home:
+                merged = stub.files / 'merged'
+                foreign = [merged / 'mine', merged / 'paretod-merge-notes', merged / 'paretod-merge-a.tar']
+                for folder in foreign:
+                    folder.mkdir(parents=True)
+                # Adapters of somebody else, one of them loaded from a folder that is like ours.
+                elsewhere = stub.files / 'elsewhere' / 'paretod-merge-abcdef' / 'paretod-1-1'
+                shutil.copytree(stub.files / 'adapters' / 'useful0', elsewhere)
+                for name, path in (('mine', stub.files / 'adapters' / 'useful0'), ('paretod-1-1', elsewhere)):
+                    stub.load(name, path)
+                stub.set_faults(latency_ms=60_000)
+                quiet = {'server': {'probe': False}}
+                with Evaluator(stub.config(**quiet, provider={'state': str(stub.files / 'other')}), other_home) as living:
+                    self.under_way(stub, living, 1)
+                    held = sorted(stub.models())
+                    ours = sorted(merged.iterdir())
+                    with self.start(stub, **quiet) as doomed:
+                        self.under_way(stub, doomed, 3)
+                        doomed.process.send_signal(signal.SIGKILL)
+                        doomed.process.wait()
+                    self.assertGreater(len(stub.models()), len(held))
+                    self.assertEqual(len(list(merged.iterdir())), len(ours) + 1)
+                    with self.start(stub, **quiet) as next_one:
+                        self.assertRegex(next_one.stderr(), r'unloaded (\d+) of \1 ')
+                        self.assertEqual(sorted(stub.models()), held)
+                        self.assertEqual(next_one.end(), 0)
+                    self.assertEqual(sorted(merged.iterdir()), ours)
+                # It was killed too.
+                with self.start(stub, **quiet) as last:
+                    self.assertEqual(last.end(), 0)
+                self.assertEqual(sorted(stub.models()), ['mine', 'paretod-1-1', 'toy'])
+                self.assertEqual(sorted(merged.iterdir()), sorted(foreign))
+
+    def test_the_end_of_input_unloads_what_is_under_way(self):
+        for kind in ('vllm', 'sglang'):
+            with self.subTest(kind), Stub(kind) as stub, self.start(stub, server={'probe': False}) as evaluator:
+                stub.set_faults(latency_ms=200)
+                self.under_way(stub, evaluator, 3)
+                self.assertEqual(evaluator.end(), 0)
+                self.assertEqual(stub.models(), ['toy'])
+                self.assertEqual(list((stub.files / 'merged').iterdir()), [])
+
+    def test_a_stopping_daemon_loses_no_call_under_way(self):
+        with Stub('lorax', {'latency_ms': 100}) as stub, self.start(stub, paid=True, server={'probe': False}) as evaluator:
+            evaluator.ask(1, self.candidate(stub, self.planted))
+            self.assertEqual(evaluator.read()['type'], 'progress')
+            evaluator.process.stdin.close()
+            evaluator.process.terminate()
+            evaluator.process.stdin = open(os.devnull, 'w')
+            self.assertEqual(evaluator.process.wait(timeout=60), 0)
+            known = totals(stub.files / 'state')
+            self.assertEqual((known['answers'], known['unknown']), (stub.bill()['calls'], 0))
 
     # --- examples and splits --------------------------------------------------------------------
 
@@ -445,7 +511,46 @@ class LlmEvaluator(unittest.TestCase):
             path = pathlib.Path(self.home) / 'check.json'
             path.write_text(json.dumps(stub.config()))
             done = subprocess.run([EVALUATOR, str(path), '--check'], capture_output=True, text=True)
-            self.assertEqual((done.returncode, done.stdout), (0, ''), done.stderr)
+            self.assertEqual((done.returncode, done.stderr), (0, ''))
+            for said in (rf'server +vllm at {stub.url}, model toy\n', r'slots +4 candidates, 8 calls at once\n',
+                         r'adapters +7, merged in factor space, with keep fractions: harmful0, useful0,',
+                         r'canaries +adapters change answers', r'ledger +\d+ answers and 0 unknown outcomes in ',
+                         r'task qa +search 40 examples, select 20 examples, report 40 examples\n',
+                         r'objectives +loss \(min\), accuracy \(max\)\n', r'money +calls are free'):
+                self.assertRegex(done.stdout, said)
+            self.assertLess(len(done.stdout.splitlines()), 10)
+
+    def test_check_tells_slots_and_money_where_the_server_and_the_prices_do(self):
+        for kind, said in (('llama_cpp', r'calls? at once \(the server has \d+ slots?\)'),
+                           ('lorax', r'a trial costs 0\.\d+ USD at most')):
+            with self.subTest(kind), Stub(kind) as stub:
+                path = pathlib.Path(self.home) / 'check.json'
+                path.write_text(json.dumps(stub.config(paid=True)))
+                done = subprocess.run([EVALUATOR, str(path), '--check'], capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertRegex(done.stdout, said)
+
+    def test_it_says_what_it_waits_for(self):
+        with Stub('vllm') as stub:
+            config = stub.config()
+        path = pathlib.Path(self.home) / 'dead.json'
+        path.write_text(json.dumps({**config, 'merge': {**config['merge'], 'adapters': [{'name': 'a', 'path': 'a'}]},
+                                    'tasks': [{'name': 't', **{split: f'{split}.jsonl' for split in SPLITS}}]}))
+        for split in SPLITS:
+            (path.parent / f'{split}.jsonl').write_text(json.dumps({'prompt': split, 'answer': 'b'}) + '\n')
+        with subprocess.Popen([EVALUATOR, str(path), '--check'], stderr=subprocess.PIPE, text=True) as process:
+            line = process.stderr.readline()
+            process.kill()
+        self.assertRegex(line, rf'waiting for the server at {stub.url}, at most 120 s: .*(refused|connect)')
+
+    def test_help_is_printed_and_a_wrong_command_line_refused(self):
+        done = subprocess.run([EVALUATOR, '--help'], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('CONFIG --check', done.stdout)
+        for words in ([], ['--chekc'], ['a.json', '--what']):
+            wrong = subprocess.run([EVALUATOR, *words], capture_output=True, text=True)
+            self.assertEqual((wrong.returncode, wrong.stdout), (2, ''))
+            self.assertEqual(wrong.stderr, done.stdout)
 
 
 if __name__ == '__main__':
