@@ -387,6 +387,10 @@ class LlmEvaluator(unittest.TestCase):
                 bill, known = self.check_money(stub)
                 self.assertEqual(bill['calls'], 1000)
                 self.assertGreater(known['unknown'], 40)
+                whys = {r['why'] for r in ledger(stub.files / 'state') if r['e'] == 'unknown'}
+                self.assertIn('no reply came: the connection broke off', whys)
+                self.assertRegex('\n'.join(whys), 'no reply came: no complete reply within [0-9.]+ s')
+                self.assertNotIn('callback', '\n'.join(whys))
                 self.assertEqual(answer['type'], 'result', answer)
                 # Exactly what is charged for answers, and the worst for what nobody learnt.
                 self.assertEqual(answer['cost']['money_micros'],
