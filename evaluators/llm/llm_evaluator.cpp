@@ -138,8 +138,8 @@ json hello_of(const LlmConfig& config, const Dialect* dialect, const Caller& cal
              {"space", to_json(space_of(config))},
              {"objectives", to_json(objectives)},
              {"metrics",
-              {"n_ok", "n_failed", "calls", "ledger_hits", "retries", "prompt_tokens",
-               "output_tokens", "cached_tokens", "fingerprint_changed"}},
+              {"n_ok", "n_failed", "fingerprint_changed", "used.calls", "used.ledger_hits",
+               "used.retries", "used.prompt_tokens", "used.output_tokens", "used.cached_tokens"}},
              {"fidelity", {{"unit", "examples"}, {"default", 0}}},
              {"version", sha256_hex(version.dump()).substr(0, 16)}};
   if (config.prices.paid()) {

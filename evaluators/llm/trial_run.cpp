@@ -492,12 +492,12 @@ void TrialRun::finish() {
                {"metrics",
                 {{"n_ok", items_.size() - missing},
                  {"n_failed", missing},
-                 {"calls", sent_},
-                 {"ledger_hits", hits_},
-                 {"retries", retries_},
-                 {"prompt_tokens", usage.prompt_tokens},
-                 {"output_tokens", usage.output_tokens},
-                 {"cached_tokens", usage.cached_tokens},
+                 {"used.calls", sent_},
+                 {"used.ledger_hits", hits_},
+                 {"used.retries", retries_},
+                 {"used.prompt_tokens", usage.prompt_tokens},
+                 {"used.output_tokens", usage.output_tokens},
+                 {"used.cached_tokens", usage.cached_tokens},
                  {"fingerprint_changed", changed_}}},
                {"cost", cost()}};
   if (!examples.empty()) message["examples"] = std::move(examples);

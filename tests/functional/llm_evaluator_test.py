@@ -67,7 +67,7 @@ class LlmEvaluator(unittest.TestCase):
                 again = evaluator.evaluate(3, self.candidate(stub, self.planted, keep))
                 self.assertEqual(again['objectives'], merged['objectives'])
                 self.assertEqual(again['cost'], {'tokens': 0, 'money_micros': 0})
-                self.assertEqual(again['metrics']['calls'], 0)
+                self.assertEqual(again['metrics']['used.calls'], 0)
                 self.assertEqual(stub.bill()['requests'], asked)
                 self.assertEqual(evaluator.end(), 0)
                 if kind in ('vllm', 'sglang'):
@@ -78,7 +78,7 @@ class LlmEvaluator(unittest.TestCase):
             plus = evaluator.evaluate(1, self.candidate(stub, self.planted))
             minus = evaluator.evaluate(2, self.candidate(stub, lambda name: -self.planted(name)))
             self.assertEqual(plus['objectives'], minus['objectives'])
-            self.assertEqual(minus['metrics']['calls'], 0)
+            self.assertEqual(minus['metrics']['used.calls'], 0)
 
     def test_a_loss_oracle_is_asked_once_per_candidate(self):
         with Stub('loss_oracle') as stub:
@@ -90,7 +90,7 @@ class LlmEvaluator(unittest.TestCase):
             with self.start(stub) as evaluator:  # a new session at the service, the same question
                 again = evaluator.evaluate(1, self.candidate(stub, self.nothing))
                 self.assertEqual(again['objectives'], first['objectives'])
-                self.assertEqual(again['metrics']['ledger_hits'], 1)
+                self.assertEqual(again['metrics']['used.ledger_hits'], 1)
 
     def test_prompts_and_sampling_are_genes_of_hosted_models(self):
         with Stub('openai') as stub, self.start(stub) as evaluator:
@@ -148,7 +148,7 @@ class LlmEvaluator(unittest.TestCase):
                     self.assertEqual(before['metrics']['fingerprint_changed'], 0)
                     stub.set_faults(fingerprint='fp_other')
                     after = evaluator.evaluate(2, tries[1])
-                    self.assertEqual(after['metrics']['fingerprint_changed'], after['metrics']['calls'])
+                    self.assertEqual(after['metrics']['fingerprint_changed'], after['metrics']['used.calls'])
                     # Another job begins with the new one.
                     fresh = evaluator.evaluate(1, tries[1], job='other')
                     self.assertEqual(fresh['metrics']['fingerprint_changed'], 0)
@@ -158,8 +158,8 @@ class LlmEvaluator(unittest.TestCase):
                     self.assertIn('"fp_other"', said[0])
                 with Evaluator(stub.config(), home) as evaluator:  # the ledger remembers
                     again = evaluator.evaluate(2, tries[1])
-                    self.assertGreater(again['metrics']['ledger_hits'], 0)
-                    self.assertEqual(again['metrics']['fingerprint_changed'], after['metrics']['calls'])
+                    self.assertGreater(again['metrics']['used.ledger_hits'], 0)
+                    self.assertEqual(again['metrics']['fingerprint_changed'], after['metrics']['used.calls'])
 
     def test_copies_that_keep_a_share_stand_in_for_alpha(self):
         with Stub('lorax') as stub:
@@ -177,7 +177,7 @@ class LlmEvaluator(unittest.TestCase):
                                               for i, keep in enumerate((1, 0.25, 0.3, 0)))
                 base = evaluator.evaluate(9, {**candidate(1), **{f'beta.{n}': 0 for n in names}})
             self.assertLess(quarter['objectives']['loss']['value'], dense['objectives']['loss']['value'] - 1)
-            self.assertEqual(near['metrics']['calls'], 0)  # the same copy
+            self.assertEqual(near['metrics']['used.calls'], 0)  # the same copy
             self.assertEqual(none['objectives'], base['objectives'])
 
     def test_pruned_copies_are_written(self):
@@ -268,7 +268,7 @@ class LlmEvaluator(unittest.TestCase):
             whole = evaluator.evaluate(1, candidate)
             reports = evaluator.progress
             part = evaluator.evaluate(2, candidate, fidelity=10)
-            self.assertEqual(part['metrics']['calls'], 0)  # they were among the forty
+            self.assertEqual(part['metrics']['used.calls'], 0)  # they were among the forty
             self.assertEqual(part['objectives']['loss']['n'], 10)
             more = evaluator.evaluate(3, candidate, fidelity=1000)
             self.assertEqual(more['objectives'], whole['objectives'])
@@ -276,7 +276,7 @@ class LlmEvaluator(unittest.TestCase):
             self.assertNotEqual(other['objectives'], whole['objectives'])
             # Blocks of thirty among forty: the second begins where the first ends, and goes round.
             block = evaluator.evaluate(5, candidate, fidelity=30, replicate=3)
-            self.assertEqual(block['metrics']['calls'], 0)
+            self.assertEqual(block['metrics']['used.calls'], 0)
             accuracy = whole['examples']['accuracy']
             self.assertEqual(block['examples']['accuracy'], accuracy[30:] + accuracy[:20])
             whatever = evaluator.evaluate(6, candidate, fidelity=0, replicate=3 * 7)
@@ -336,7 +336,7 @@ class LlmEvaluator(unittest.TestCase):
             answer = evaluator.evaluate(1, self.candidate(stub, self.planted))
             self.assertEqual(answer['type'], 'result', answer)
             self.assertEqual(answer['metrics']['n_ok'], 40)
-            self.assertGreater(answer['metrics']['retries'], 0)
+            self.assertGreater(answer['metrics']['used.retries'], 0)
             self.assertEqual(stub.bill()['calls'], 80)
 
     def test_exhausted_credit_ends_the_trial_with_its_reason(self):
@@ -398,7 +398,7 @@ class LlmEvaluator(unittest.TestCase):
                 self.assertEqual(answer['metrics']['n_failed'] + answer['metrics']['n_ok'], 500)
                 # What is unknown stays so: it is not sent again behind anybody's back.
                 again = evaluator.evaluate(2, self.candidate(stub, self.planted))
-                self.assertEqual(again['metrics']['calls'], 0)
+                self.assertEqual(again['metrics']['used.calls'], 0)
                 self.assertEqual(stub.bill()['calls'], 1000)
                 self.assertEqual(evaluator.end(), 0)
             with Evaluator({**config, 'missing_share': 0}, self.home) as evaluator:
@@ -420,7 +420,7 @@ class LlmEvaluator(unittest.TestCase):
             with Evaluator(config, self.home) as evaluator:
                 answer = evaluator.evaluate(2, self.candidate(stub, self.planted))
                 self.assertEqual(answer['type'], 'result', answer)
-                self.assertEqual(answer['metrics']['calls'], unknown)
+                self.assertEqual(answer['metrics']['used.calls'], unknown)
             self.assertEqual([r['e'] for r in ledger(stub.files / 'state')].count('resend'), unknown)
 
     def test_kill_dash_nine_in_the_middle_loses_no_answer_and_asks_none_twice(self):
