@@ -292,9 +292,10 @@ Result<ServerFacts> look_at_server(const LlmConfig& config, const ServerAccess& 
 std::vector<std::string> orphans_of(const Materialiser& materialiser, const ServerAccess& access) {
   std::vector<std::string> out;
   const auto list = Prober(access, 0).get("/v1/models");
-  if (!list) return out;  // not every build has the route
-  const json* models = ReplyReader(*list).find("/data");
-  for (const json& model : models != nullptr && models->is_array() ? *models : json::array()) {
+  if (!list || !list->is_object()) return out;  // not every build has the route
+  const json models = list->value("data", json::array());
+  if (!models.is_array()) return out;
+  for (const json& model : models) {
     const ReplyReader reader(model);
     if (materialiser.orphaned(reader.text_or("/root", "")))
       out.push_back(reader.text_or("/id", ""));
