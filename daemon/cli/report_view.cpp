@@ -64,8 +64,8 @@ Quantities quantities_of(const Json& report, const Rows& rows, std::size_t objec
   return out;
 }
 
-/// Whether a share of `base` says anything: not where it is next to nothing, beside the change or its
-/// own error, nor where the change leads across zero.
+/// Whether a share of `base` says anything: not where it is next to nothing, beside the change or
+/// its own error, nor where the change leads across zero.
 bool percent_tells(const Measured& base, double change) {
   const double size = std::abs(base.value);
   return size > 0 && size >= std::abs(change) / 10 && size > 2 * base.standard_error.value_or(0) &&
