@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "adapters/http/address_rule.hpp"
+#include "adapters/http/curl_words.hpp"
 #include "adapters/http/url_parts.hpp"
 
 namespace paretod {
@@ -90,7 +91,7 @@ void HttpTransfer::finish(CURLcode code) {
     curl_easy_getinfo(curl_, CURLINFO_REQUEST_SIZE, &sent);
     outcome = {sent == 0 ? HttpOutcome::Kind::not_sent : HttpOutcome::Kind::broken,
                {},
-               curl_easy_strerror(code)};
+               words_of(code, curl_)};
   }
   done_(std::move(outcome));
 }

@@ -44,6 +44,8 @@ std::string pad_right(std::string text, std::size_t width);
 std::string cut(std::string_view text, std::size_t width);
 /// Broken at blanks into lines of at most `width` (a longer word stands alone); at least one line.
 std::vector<std::string> wrap(std::string_view text, std::size_t width);
+/// Digits compare as numbers: x2 before x10.
+bool natural_less(std::string_view a, std::string_view b);
 /// "1 point", "3 points".
 std::string plural(std::uint64_t count, const std::string& noun);
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/cli/progress.hpp"
+#include "daemon/cli/report_view.hpp"
 #include "daemon/cli/table.hpp"
 
 namespace paretod::cli {

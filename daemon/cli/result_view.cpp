@@ -14,7 +14,6 @@ namespace {
 constexpr std::size_t longest_spelled_vector = 4;
 constexpr std::size_t longest_spelled_schedule = 10;
 constexpr std::size_t most_parameters = 8;
-constexpr std::size_t most_report_metrics = 2;
 
 std::string scalar_text(const Json& value) {
   if (value.is_number_integer()) return value.dump();
@@ -67,31 +66,6 @@ std::string vector_text(const Json& values) {
     return tiny ? format_number(value) : format_fixed(value, 2);
   };
   return std::to_string(values.size()) + " coefficients, " + text(low) + ".." + text(high);
-}
-
-/// Digits compare as numbers: x2 before x10.
-bool natural_less(std::string_view a, std::string_view b) {
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  std::size_t i = 0;
-  std::size_t k = 0;
-  while (i < a.size() && k < b.size()) {
-    if (!is_digit(a[i]) || !is_digit(b[k])) {
-      if (a[i] != b[k]) return a[i] < b[k];
-      ++i, ++k;
-      continue;
-    }
-    const auto number = [&](std::string_view text, std::size_t& at) {
-      while (at < text.size() && text[at] == '0') ++at;
-      const std::size_t begin = at;
-      while (at < text.size() && is_digit(text[at])) ++at;
-      return text.substr(begin, at - begin);
-    };
-    const std::string_view left = number(a, i);
-    const std::string_view right = number(b, k);
-    if (left.size() != right.size()) return left.size() < right.size();
-    if (left != right) return left < right;
-  }
-  return a.size() - i < b.size() - k;
 }
 
 /// Best first by the first objective.
@@ -255,34 +229,6 @@ Lines plausible_lines(const Json& front, std::size_t limit, std::size_t width) {
   return out;
 }
 
-/// "9.2% lower in fd" or "not clearly different in fd" (within two standard errors).
-std::string comparison(const std::string& quantity, const Measured& other,
-                       const Measured& other_minus_found) {
-  const double change = -other_minus_found.value;
-  if (std::abs(change) <= 2 * other_minus_found.standard_error.value_or(0) || change == 0) {
-    return "not clearly different in " + quantity;
-  }
-  const std::string direction = change < 0 ? " lower in " : " higher in ";
-  if (other.value == 0) return format_number(std::abs(change)) + direction + quantity;
-  const double percent = 100 * std::abs(change / other.value);
-  return format_fixed(percent, 1) + "%" + direction + quantity;
-}
-
-/// The second row is by custom the strongest baseline.
-std::string headline(const Json& rows, const std::vector<std::string>& quantities) {
-  if (rows.size() < 2) return {};
-  std::vector<std::string> parts;
-  for (const std::string& quantity : quantities) {
-    const auto other = measured_at(at(at(rows[1], "estimates"), quantity), "mean");
-    const auto difference = measured_at(at(at(rows[1], "difference"), quantity), "mean");
-    if (other && difference) parts.push_back(comparison(quantity, *other, *difference));
-  }
-  if (parts.empty()) return {};
-  std::string text = text_at(rows[0], "name") + " against " + text_at(rows[1], "name") + ": ";
-  for (std::size_t i = 0; i < parts.size(); ++i) text += (i > 0 ? ", " : "") + parts[i];
-  return text;
-}
-
 }  // namespace
 
 std::vector<std::string> names_of(const Json& objectives) {
@@ -389,51 +335,6 @@ Lines front_view(const Json& front, std::size_t limit, const Page& page) {
     out.emplace_back();
     out.push_back(recommended_line(at(front, "recommended")));
   }
-  return out;
-}
-
-Lines report_view(const Json& report, const Json& objectives) {
-  const Json& rows = at(report, "rows");
-  if (!rows.is_array() || rows.empty()) return {};
-  std::vector<std::string> quantities;
-  if (at(report, "quantities").is_array()) {
-    for (const Json& quantity : at(report, "quantities")) {
-      if (quantity.is_string()) quantities.push_back(quantity.get<std::string>());
-    }
-  }
-  // Objectives come first.
-  const std::size_t shown = std::min(
-      quantities.size(), std::max<std::size_t>(objectives.size(), 1) + most_report_metrics);
-  const std::size_t left_out = quantities.size() - shown;
-  quantities.resize(shown);
-  // Rows that trade objectives against each other do not compete with the first.
-  const bool trade = objectives.size() > 1;
-  const std::string first = text_at(rows[0], "name");
-  Table table;
-  std::vector<std::string> names;
-  for (const Json& row : rows) names.push_back(text_at(row, "name"));
-  table.add_column("", std::move(names));
-  for (const std::string& quantity : quantities) {
-    std::vector<std::optional<Measured>> means;
-    std::vector<std::optional<Measured>> differences;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      means.push_back(measured_at(at(at(rows[i], "estimates"), quantity), "mean"));
-      differences.push_back(i == 0 ? std::nullopt
-                                   : measured_at(at(at(rows[i], "difference"), quantity), "mean"));
-    }
-    const std::string goal = maximised(objectives, quantity) ? " (max)" : "";
-    table.add_column(printable(quantity) + goal, format_column(means), Table::Align::right);
-    const auto known = [](const auto& difference) { return difference.has_value(); };
-    if (!trade && std::any_of(differences.begin(), differences.end(), known)) {
-      std::vector<std::string> cells = format_column(differences, true);
-      cells[0].clear();
-      table.add_column("minus " + first, std::move(cells), Table::Align::right);
-    }
-  }
-  Lines out = table.lines();
-  if (left_out > 0) out.push_back("(" + plural(left_out, "more metric") + " with --json)");
-  const std::string sentence = trade ? "" : headline(rows, quantities);
-  if (!sentence.empty()) out.insert(out.end(), {"", sentence});
   return out;
 }
 

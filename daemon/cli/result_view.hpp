@@ -1,5 +1,5 @@
 #pragma once
-// What a search found, as lines of text: candidates, the front, the final report, trials.  Pure
+// What a search found, as lines of text: candidates, the front, trials.  Pure
 // functions from the daemon's JSON; what is absent is left out.
 
 #include <cstddef>
@@ -41,10 +41,6 @@ inline constexpr std::size_t plot_height = 14;
 /// spread evenly over the front (0: all), and for two objectives the picture, beside the table
 /// where there is room.
 Lines front_view(const Json& front, std::size_t limit, const Page& page);
-
-/// A job's report: a row per named point, each quantity and its difference to the first row, and
-/// a sentence that says by how much the first row is better than the second.  Empty without rows.
-Lines report_view(const Json& report, const Json& objectives);
 
 /// Items of /trials.
 Lines trials_view(const Json& trials, const Page& page);

@@ -6,6 +6,7 @@
 #include "daemon/cli/interrupt.hpp"
 #include "daemon/cli/listing_view.hpp"
 #include "daemon/cli/progress.hpp"
+#include "daemon/cli/report_view.hpp"
 
 namespace paretod::cli {
 namespace {

@@ -1,10 +1,11 @@
 // paretod-llm-evaluator CONFIG [--check]: speaks the evaluator protocol on stdin and stdout for a
 // model behind an inference server.  One process per provider: its limits, caps and ledger are kept
 // here and shared by all jobs, through as many slots as are configured.  --check looks at the
-// server, tries the canaries, and ends.
+// server, tries the canaries, says what it found, and ends.
 //
 // The first thread reads requests; all else happens on the HTTP client's thread.  When stdin ends,
-// calls that are under way are waited for, so that what was paid for reaches the ledger.
+// calls that are under way are waited for, so that what was paid for reaches the ledger, and what
+// is still loaded is unloaded.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -24,12 +26,15 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "adapters/hash/sha256.hpp"
 #include "adapters/json/parse.hpp"
 #include "adapters/json/space_json.hpp"
 #include "adapters/llm/reply_reader.hpp"
+#include "evaluators/llm/check_summary.hpp"
 #include "evaluators/llm/oracle_run.hpp"
 #include "evaluators/llm/peft_files.hpp"
 #include "evaluators/llm/server_probe.hpp"
@@ -44,6 +49,14 @@ using nlohmann::json;
 /// How long a server may take to load its model.
 constexpr double patience_s = 120;
 constexpr std::size_t largest_reply = std::size_t{8} << 20U;
+constexpr const char* usage =
+    "usage: paretod-llm-evaluator CONFIG            serve a daemon on stdin and stdout\n"
+    "       paretod-llm-evaluator CONFIG --check    look at the server, say what is there, end\n"
+    "       paretod-llm-evaluator --prune ADAPTER KEEP FOLDER\n"
+    "                                               write a copy that keeps a share of A\n"
+    "       paretod-llm-evaluator --pairs FOLDER ADAPTER ADAPTER...\n"
+    "                                               write B of each with A of each, for "
+    "llama.cpp\n";
 
 int fail(const std::string& why) {
   std::fprintf(stderr, "paretod-llm-evaluator: %s\n", why.c_str());
@@ -125,8 +138,8 @@ json hello_of(const LlmConfig& config, const Dialect* dialect, const Caller& cal
              {"space", to_json(space_of(config))},
              {"objectives", to_json(objectives)},
              {"metrics",
-              {"n_ok", "n_failed", "calls", "ledger_hits", "retries", "prompt_tokens",
-               "output_tokens", "cached_tokens", "fingerprint_changed"}},
+              {"n_ok", "n_failed", "fingerprint_changed", "used.calls", "used.ledger_hits",
+               "used.retries", "used.prompt_tokens", "used.output_tokens", "used.cached_tokens"}},
              {"fidelity", {{"unit", "examples"}, {"default", 0}}},
              {"version", sha256_hex(version.dump()).substr(0, 16)}};
   if (config.prices.paid()) {
@@ -203,8 +216,29 @@ void read_requests(HttpMulti& http, Desk& desk) {
   }
 }
 
+void serve(const LlmConfig& config, Workshop& workshop, const ServerFacts& facts, Output& output,
+           const ServerAccess& access) {
+  HttpMulti& http = workshop.http;
+  Desk desk(workshop, facts, output);
+  const bool merges = config.server.api != "loss_oracle";
+  output.say(
+      hello_of(config, merges ? &workshop.dialect : nullptr, workshop.caller, facts.identity));
+  // A daemon that stops sends it too; the end of input is what ends this.
+  std::signal(SIGTERM, SIG_IGN);
+  read_requests(http, desk);
+  auto drained = std::make_shared<std::promise<std::vector<std::string>>>();
+  auto left = drained->get_future();
+  http.after(0, [&workshop, drained] {
+    workshop.caller.drain([&workshop, drained] {
+      drained->set_value({workshop.loaded.begin(), workshop.loaded.end()});
+    });
+  });
+  unload_adapters(left.get(), workshop.dialect, access);
+}
+
 int run(const std::string& path, bool check_only) {
-  Output output;
+  std::optional<Output> output;
+  if (!check_only) output.emplace();
   auto config = read_llm_config(path);
   if (!config) return fail(config.error().text());
   const auto key = read_key(config->server);
@@ -222,9 +256,13 @@ int run(const std::string& path, bool check_only) {
                  static_cast<unsigned long long>((*ledger)->totals().dropped));
   }
 
-  const auto facts = look_at_server(*config, headers, *http, patience_s);
   const std::vector<std::string> secrets =
       key->empty() ? std::vector<std::string>{} : std::vector{*key};
+  const Warn warn = [&secrets](const std::string& warning) {
+    std::fprintf(stderr, "%s\n", redacted(warning, secrets).c_str());
+  };
+  const ServerAccess access{config->server.url, headers, *http};
+  const auto facts = look_at_server(*config, access, patience_s, warn);
   if (!facts) return fail(redacted(facts.error().text(), secrets));
   const auto dialect = make_dialect(config->server.api);
   std::unique_ptr<Materialiser> materialiser;
@@ -233,6 +271,12 @@ int run(const std::string& path, bool check_only) {
     auto opened = Materialiser::open(config->merge);
     if (!opened) return fail(opened.error().text());
     materialiser = std::move(*opened);
+    const auto orphans = orphans_of(*materialiser, access);
+    const std::size_t gone = unload_adapters(orphans, *dialect, access);
+    if (!orphans.empty()) {
+      warn("unloaded " + std::to_string(gone) + " of " + std::to_string(orphans.size()) +
+           " merged adapters that an evaluator left in the server when it was killed");
+    }
     background = std::make_unique<Background>();
   }
   CallerOptions options;
@@ -249,32 +293,32 @@ int run(const std::string& path, bool check_only) {
     // What waits in the server's queue could as well wait here.
     options.limits.concurrency = facts->slots;
   }
+  const std::size_t calls_at_once = options.limits.concurrency;
   Caller caller(std::move(options), *http, **ledger);
   const auto started = std::chrono::system_clock::now().time_since_epoch().count();
   const auto oracle_dialect = llama_cpp_dialect();  // never asked
-  Workshop workshop{
-      .config = *config,
-      .dialect = dialect ? *dialect : *oracle_dialect,
-      .caller = caller,
-      .http = *http,
-      .ledger = ledger->get(),
-      .materialiser = materialiser.get(),
-      .background = background.get(),
-      .server = facts->identity,
-      .run_name = "paretod-" + std::to_string(started),
-      .warn = [](const std::string& warning) { std::fprintf(stderr, "%s\n", warning.c_str()); }};
+  Workshop workshop{.config = *config,
+                    .dialect = dialect ? *dialect : *oracle_dialect,
+                    .caller = caller,
+                    .http = *http,
+                    .ledger = ledger->get(),
+                    .materialiser = materialiser.get(),
+                    .background = background.get(),
+                    .server = facts->identity,
+                    .run_name = "paretod-" + std::to_string(started),
+                    .warn = warn};
   if (config->server.probe && dialect) {
     const auto tried = try_canaries(workshop);
     if (!tried) return fail(tried.error().text());
   }
-  if (!check_only) {
-    Desk desk(workshop, *facts, output);
-    output.say(hello_of(*config, dialect.get(), caller, facts->identity));
-    read_requests(*http, desk);
-    auto drained = std::make_shared<std::promise<void>>();
-    auto idle = drained->get_future();
-    http->after(0, [&caller, drained] { caller.drain([drained] { drained->set_value(); }); });
-    idle.wait();
+  if (check_only) {
+    const CallCost worst =
+        config->prices.paid() && dialect ? worst_trial(*config, *dialect, caller) : CallCost{};
+    const std::string found =
+        check_summary(*config, {*facts, calls_at_once, (*ledger)->totals(), worst});
+    std::fputs(redacted(found, secrets).c_str(), stdout);
+  } else {
+    serve(*config, workshop, *facts, *output, access);
   }
   // In this order: no callback into what is gone.
   background.reset();
@@ -331,6 +375,10 @@ int pair(const std::string& folder, const std::vector<std::string>& adapters) {
 }  // namespace paretod::llm
 
 int main(int argc, char** argv) {
+  if (argc == 2 && (std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h")) {
+    std::fputs(paretod::llm::usage, stdout);
+    return 0;
+  }
   if (argc == 5 && std::string(argv[1]) == "--prune") {
     return paretod::llm::prune(argv[2], argv[3], argv[4]);
   }
@@ -338,10 +386,9 @@ int main(int argc, char** argv) {
     return paretod::llm::pair(argv[2], {argv + 3, argv + argc});
   }
   const bool check = argc == 3 && std::string(argv[2]) == "--check";
-  if (argc != 2 && !check) {
-    return paretod::llm::fail(
-        "usage: paretod-llm-evaluator CONFIG [--check] | --prune ADAPTER KEEP FOLDER | "
-        "--pairs FOLDER ADAPTER ADAPTER...");
+  if ((argc != 2 && !check) || *argv[1] == '-') {
+    std::fputs(paretod::llm::usage, stderr);
+    return 2;
   }
   return paretod::llm::run(argv[1], check);
 }

@@ -41,9 +41,9 @@ void ask_oracle(Workshop& workshop, const Genome& genome, const std::string& ses
          {"metrics",
           {{"n_ok", 1},
            {"n_failed", 0},
-           {"calls", result.from_ledger ? 0 : 1},
-           {"ledger_hits", result.from_ledger ? 1 : 0},
-           {"retries", result.retries}}},
+           {"used.calls", result.from_ledger ? 0 : 1},
+           {"used.ledger_hits", result.from_ledger ? 1 : 0},
+           {"used.retries", result.retries}}},
          {"cost", {{"tokens", result.cost.tokens}, {"money_micros", result.cost.micros}}}});
   });
 }

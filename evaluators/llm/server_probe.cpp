@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <future>
 #include <thread>
 #include <utility>
@@ -19,38 +20,49 @@ using nlohmann::json;
 
 class Prober {
  public:
-  Prober(const LlmConfig& config, const HttpClient::Headers& headers, HttpMulti& http,
-         double patience_s)
-      : config_(config),
-        headers_(headers),
-        http_(http),
+  Prober(const ServerAccess& access, double patience_s, const Warn& warn = {})
+      : access_(access),
+        patience_s_(patience_s),
+        warn_(warn),
         end_(std::chrono::steady_clock::now() +
              std::chrono::milliseconds(static_cast<std::int64_t>(1000 * patience_s))) {}
 
-  Result<json> get(const std::string& path) { return ask("GET", path, ""); }
+  Result<json> get(const std::string& path) { return as_json(path, ask("GET", path, "")); }
   Result<json> post(const std::string& path, const std::string& body) {
-    return ask("POST", path, body);
+    return as_json(path, ask("POST", path, body));
+  }
+  /// Whatever it answers, as long as it agrees.
+  Result<void> tell(const std::string& path, const json& body) {
+    auto reply = ask("POST", path, body.dump());
+    return reply ? Result<void>() : reply.error();
   }
 
  private:
-  Result<json> ask(const std::string& method, const std::string& path, const std::string& body) {
+  static Result<json> as_json(const std::string& path, const Result<std::string>& body) {
+    if (!body) return body.error();
+    auto document = parse_json(*body);
+    if (document) return document;
+    return invalid(path + " gives no JSON: " + document.error().message);
+  }
+
+  Result<std::string> ask(const std::string& method, const std::string& path,
+                          const std::string& body) {
     while (true) {
       HttpTask task;
       task.method = method;
-      task.url = config_.server.url + path;
-      task.headers = headers_;
+      task.url = access_.url + path;
+      task.headers = access_.headers;
       if (method == "POST") task.headers.emplace_back("Content-Type", "application/json");
       task.body = body;
       task.timeout_s = 10;
       auto promise = std::make_shared<std::promise<HttpOutcome>>();
       auto future = promise->get_future();
-      http_.start(std::move(task),
-                  [promise](HttpOutcome outcome) { promise->set_value(std::move(outcome)); });
-      const HttpOutcome outcome = future.get();
+      access_.http.start(std::move(task), [promise](HttpOutcome outcome) {
+        promise->set_value(std::move(outcome));
+      });
+      HttpOutcome outcome = future.get();
       if (outcome.kind == HttpOutcome::Kind::reply && outcome.reply.status / 100 == 2) {
-        auto document = parse_json(outcome.reply.body);
-        if (document) return document;
-        return invalid("GET " + path + " gives no JSON: " + document.error().message);
+        return std::move(outcome.reply.body);
       }
       std::string why = outcome.reason;
       bool loading = outcome.kind == HttpOutcome::Kind::not_sent;
@@ -61,16 +73,22 @@ class Prober {
         if (outcome.reply.status == 404) return Error{ErrorKind::not_found, path + ": " + why};
       }
       if (!loading || std::chrono::steady_clock::now() >= end_) {
-        return Error{ErrorKind::unavailable, "the server at " + config_.server.url +
-                                                 " does not answer " + path + ": " + why};
+        return Error{ErrorKind::unavailable,
+                     "the server at " + access_.url + " does not answer " + path + ": " + why};
+      }
+      if (warn_ && why != said_) {
+        warn_("waiting for the server at " + access_.url + ", at most " +
+              std::to_string(std::lround(patience_s_)) + " s: " + why);
+        said_ = why;
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
   }
 
-  const LlmConfig& config_;
-  const HttpClient::Headers& headers_;
-  HttpMulti& http_;
+  const ServerAccess& access_;
+  const double patience_s_;
+  const Warn warn_;
+  std::string said_;
   const std::chrono::steady_clock::time_point end_;
 };
 
@@ -260,15 +278,42 @@ class Canary {
 
 }  // namespace
 
-Result<ServerFacts> look_at_server(const LlmConfig& config, const HttpClient::Headers& headers,
-                                   HttpMulti& http, double patience_s) {
-  Prober prober(config, headers, http, patience_s);
+Result<ServerFacts> look_at_server(const LlmConfig& config, const ServerAccess& access,
+                                   double patience_s, const Warn& warn) {
+  Prober prober(access, patience_s, warn);
   const std::string& api = config.server.api;
   if (api == "llama_cpp") return look_at_llama(config, prober);
   if (api == "openai" || api == "vllm") return look_at_models(config, prober);
   if (api == "lorax") return look_at_info(prober, "/info", "/model_id");
   if (api == "sglang") return look_at_info(prober, "/get_model_info", "/model_path");
   return open_sessions(config, prober);
+}
+
+std::vector<std::string> orphans_of(const Materialiser& materialiser, const ServerAccess& access) {
+  std::vector<std::string> out;
+  const auto list = Prober(access, 0).get("/v1/models");
+  if (!list || !list->is_object()) return out;  // not every build has the route
+  const json models = list->value("data", json::array());
+  if (!models.is_array()) return out;
+  for (const json& model : models) {
+    const ReplyReader reader(model);
+    if (materialiser.orphaned(reader.text_or("/root", "")))
+      out.push_back(reader.text_or("/id", ""));
+  }
+  return out;
+}
+
+std::size_t unload_adapters(const std::vector<std::string>& names, const Dialect& dialect,
+                            const ServerAccess& access) {
+  Prober prober(access, 0);
+  std::size_t unloaded = 0;
+  for (const std::string& name : names) {
+    const auto done = prober.tell(dialect.unload_route(), {{"lora_name", name}});
+    if (done) ++unloaded;
+    // One that is not there is as good as unloaded, but a server that is not there stays away.
+    if (!done && done.error().kind != ErrorKind::not_found) break;
+  }
+  return unloaded;
 }
 
 Result<void> try_canaries(Workshop& workshop) {

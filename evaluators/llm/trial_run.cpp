@@ -120,6 +120,7 @@ void TrialRun::loaded(Result<std::string> folder) {
   call.inference = false;
   call.path = workshop_.dialect.load_route();
   call.body = json{{"lora_name", name_}, {"lora_path", *folder}}.dump();
+  workshop_.loaded.insert(name_);
   submit(std::move(call), [this](const CallResult& result) {
     if (result.kind != CallResult::Kind::answered) {
       return fail("transient", "the merged adapter cannot be loaded: " + result.reason);
@@ -491,12 +492,12 @@ void TrialRun::finish() {
                {"metrics",
                 {{"n_ok", items_.size() - missing},
                  {"n_failed", missing},
-                 {"calls", sent_},
-                 {"ledger_hits", hits_},
-                 {"retries", retries_},
-                 {"prompt_tokens", usage.prompt_tokens},
-                 {"output_tokens", usage.output_tokens},
-                 {"cached_tokens", usage.cached_tokens},
+                 {"used.calls", sent_},
+                 {"used.ledger_hits", hits_},
+                 {"used.retries", retries_},
+                 {"used.prompt_tokens", usage.prompt_tokens},
+                 {"used.output_tokens", usage.output_tokens},
+                 {"used.cached_tokens", usage.cached_tokens},
                  {"fingerprint_changed", changed_}}},
                {"cost", cost()}};
   if (!examples.empty()) message["examples"] = std::move(examples);
@@ -534,7 +535,10 @@ void TrialRun::unload() {
   call.inference = false;
   call.path = workshop_.dialect.unload_route();
   call.body = json{{"lora_name", name_}}.dump();
-  workshop_.caller.call(std::move(call), [](const CallResult&) {});
+  workshop_.caller.call(std::move(call),
+                        [&loaded = workshop_.loaded, name = name_](const CallResult& result) {
+                          if (result.kind == CallResult::Kind::answered) loaded.erase(name);
+                        });
 }
 
 void TrialRun::say(json message) {

@@ -36,6 +36,7 @@ struct Workshop {
   std::string server;                          ///< what it says it is
   std::string run_name;                        ///< of this process; names are never used twice
   std::uint64_t last_name = 0;
+  std::set<std::string> loaded = {};  ///< adapters that the server may have of this process
   std::function<void(const std::string&)> warn = {};  ///< says something to the operator
   /// What a job's replies say of the server's model and software: the first, and all others.
   struct Fingerprints {

@@ -50,7 +50,7 @@ Result<WeightsDirectory> WeightsDirectory::open(const std::string& parent) {
   for (fs::directory_iterator at(parent, failure), end; !failure && at != end;
        at.increment(failure)) {
     const std::string path = at->path().string();
-    if (at->path().filename().string().starts_with(name_begins) && is_mine(path)) {
+    if (names_one(at->path().filename().string()) && is_mine(path)) {
       remove_if_orphaned(path);
     }
   }
@@ -70,6 +70,10 @@ Result<WeightsDirectory> WeightsDirectory::open(const std::string& parent) {
     }
   }
   return Error{ErrorKind::unavailable, "cannot keep a folder in " + parent};
+}
+
+bool WeightsDirectory::names_one(std::string_view name) {
+  return name.size() == std::strlen(name_begins) + 6 && name.starts_with(name_begins);
 }
 
 WeightsDirectory::WeightsDirectory(WeightsDirectory&& other) noexcept

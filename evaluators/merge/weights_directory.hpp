@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "optimizers/core/result.hpp"
 
@@ -17,6 +18,8 @@ class WeightsDirectory {
  public:
   /// Removes what owners that are no more left in `parent`, then makes a folder of its own there.
   static Result<WeightsDirectory> open(const std::string& parent);
+  /// Whether a folder of that name, without its parent, may be an owner's.
+  static bool names_one(std::string_view name);
   WeightsDirectory(WeightsDirectory&& other) noexcept;
   WeightsDirectory& operator=(WeightsDirectory&& other) noexcept;
   ~WeightsDirectory();

@@ -1,5 +1,6 @@
 """The LLM evaluator as a program, against stub servers with every fault they know."""
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -10,7 +11,8 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
-from llm import EVALUATOR, Evaluator, Stub, ledger, totals  # noqa: E402
+from daemon import wait_for  # noqa: E402
+from llm import EVALUATOR, SPLITS, Evaluator, Stub, ledger, totals  # noqa: E402
 from safetensors import read as read_tensors  # noqa: E402
 
 
@@ -65,7 +67,7 @@ class LlmEvaluator(unittest.TestCase):
                 again = evaluator.evaluate(3, self.candidate(stub, self.planted, keep))
                 self.assertEqual(again['objectives'], merged['objectives'])
                 self.assertEqual(again['cost'], {'tokens': 0, 'money_micros': 0})
-                self.assertEqual(again['metrics']['calls'], 0)
+                self.assertEqual(again['metrics']['used.calls'], 0)
                 self.assertEqual(stub.bill()['requests'], asked)
                 self.assertEqual(evaluator.end(), 0)
                 if kind in ('vllm', 'sglang'):
@@ -76,7 +78,7 @@ class LlmEvaluator(unittest.TestCase):
             plus = evaluator.evaluate(1, self.candidate(stub, self.planted))
             minus = evaluator.evaluate(2, self.candidate(stub, lambda name: -self.planted(name)))
             self.assertEqual(plus['objectives'], minus['objectives'])
-            self.assertEqual(minus['metrics']['calls'], 0)
+            self.assertEqual(minus['metrics']['used.calls'], 0)
 
     def test_a_loss_oracle_is_asked_once_per_candidate(self):
         with Stub('loss_oracle') as stub:
@@ -88,7 +90,7 @@ class LlmEvaluator(unittest.TestCase):
             with self.start(stub) as evaluator:  # a new session at the service, the same question
                 again = evaluator.evaluate(1, self.candidate(stub, self.nothing))
                 self.assertEqual(again['objectives'], first['objectives'])
-                self.assertEqual(again['metrics']['ledger_hits'], 1)
+                self.assertEqual(again['metrics']['used.ledger_hits'], 1)
 
     def test_prompts_and_sampling_are_genes_of_hosted_models(self):
         with Stub('openai') as stub, self.start(stub) as evaluator:
@@ -146,7 +148,7 @@ class LlmEvaluator(unittest.TestCase):
                     self.assertEqual(before['metrics']['fingerprint_changed'], 0)
                     stub.set_faults(fingerprint='fp_other')
                     after = evaluator.evaluate(2, tries[1])
-                    self.assertEqual(after['metrics']['fingerprint_changed'], after['metrics']['calls'])
+                    self.assertEqual(after['metrics']['fingerprint_changed'], after['metrics']['used.calls'])
                     # Another job begins with the new one.
                     fresh = evaluator.evaluate(1, tries[1], job='other')
                     self.assertEqual(fresh['metrics']['fingerprint_changed'], 0)
@@ -156,8 +158,8 @@ class LlmEvaluator(unittest.TestCase):
                     self.assertIn('"fp_other"', said[0])
                 with Evaluator(stub.config(), home) as evaluator:  # the ledger remembers
                     again = evaluator.evaluate(2, tries[1])
-                    self.assertGreater(again['metrics']['ledger_hits'], 0)
-                    self.assertEqual(again['metrics']['fingerprint_changed'], after['metrics']['calls'])
+                    self.assertGreater(again['metrics']['used.ledger_hits'], 0)
+                    self.assertEqual(again['metrics']['fingerprint_changed'], after['metrics']['used.calls'])
 
     def test_copies_that_keep_a_share_stand_in_for_alpha(self):
         with Stub('lorax') as stub:
@@ -175,7 +177,7 @@ class LlmEvaluator(unittest.TestCase):
                                               for i, keep in enumerate((1, 0.25, 0.3, 0)))
                 base = evaluator.evaluate(9, {**candidate(1), **{f'beta.{n}': 0 for n in names}})
             self.assertLess(quarter['objectives']['loss']['value'], dense['objectives']['loss']['value'] - 1)
-            self.assertEqual(near['metrics']['calls'], 0)  # the same copy
+            self.assertEqual(near['metrics']['used.calls'], 0)  # the same copy
             self.assertEqual(none['objectives'], base['objectives'])
 
     def test_pruned_copies_are_written(self):
@@ -194,6 +196,70 @@ class LlmEvaluator(unittest.TestCase):
             again = subprocess.run(command, capture_output=True, text=True)
             self.assertIn('exists already', again.stderr)
 
+    # --- what is written and loaded -------------------------------------------------------------
+
+    def under_way(self, stub, evaluator, candidates):
+        """Some candidates, of which an adapter is loaded and waits for answers."""
+        known = len(stub.models())
+        for trial in range(candidates):
+            evaluator.ask(trial, self.candidate(stub, lambda name, t=trial: 0.1 * (t + 1)))
+        wait_for(lambda: len(stub.models()) > known, 'an adapter to be loaded')
+
+    def test_what_a_killed_evaluator_left_goes_with_the_next_one(self):
+        for kind in ('vllm', 'sglang'):
+            with self.subTest(kind), Stub(kind) as stub, tempfile.TemporaryDirectory() as other_home:
+                merged = stub.files / 'merged'
+                foreign = [merged / 'mine', merged / 'paretod-merge-notes', merged / 'paretod-merge-a.tar']
+                for folder in foreign:
+                    folder.mkdir(parents=True)
+                # Adapters of somebody else, one of them loaded from a folder that is like ours.
+                elsewhere = stub.files / 'elsewhere' / 'paretod-merge-abcdef' / 'paretod-1-1'
+                shutil.copytree(stub.files / 'adapters' / 'useful0', elsewhere)
+                for name, path in (('mine', stub.files / 'adapters' / 'useful0'), ('paretod-1-1', elsewhere)):
+                    stub.load(name, path)
+                stub.set_faults(latency_ms=60_000)
+                quiet = {'server': {'probe': False}}
+                with Evaluator(stub.config(**quiet, provider={'state': str(stub.files / 'other')}), other_home) as living:
+                    self.under_way(stub, living, 1)
+                    held = sorted(stub.models())
+                    ours = sorted(merged.iterdir())
+                    with self.start(stub, **quiet) as doomed:
+                        self.under_way(stub, doomed, 3)
+                        doomed.process.send_signal(signal.SIGKILL)
+                        doomed.process.wait()
+                    self.assertGreater(len(stub.models()), len(held))
+                    self.assertEqual(len(list(merged.iterdir())), len(ours) + 1)
+                    with self.start(stub, **quiet) as next_one:
+                        self.assertRegex(next_one.stderr(), r'unloaded (\d+) of \1 ')
+                        self.assertEqual(sorted(stub.models()), held)
+                        self.assertEqual(next_one.end(), 0)
+                    self.assertEqual(sorted(merged.iterdir()), ours)
+                # It was killed too.
+                with self.start(stub, **quiet) as last:
+                    self.assertEqual(last.end(), 0)
+                self.assertEqual(sorted(stub.models()), ['mine', 'paretod-1-1', 'toy'])
+                self.assertEqual(sorted(merged.iterdir()), sorted(foreign))
+
+    def test_the_end_of_input_unloads_what_is_under_way(self):
+        for kind in ('vllm', 'sglang'):
+            with self.subTest(kind), Stub(kind) as stub, self.start(stub, server={'probe': False}) as evaluator:
+                stub.set_faults(latency_ms=200)
+                self.under_way(stub, evaluator, 3)
+                self.assertEqual(evaluator.end(), 0)
+                self.assertEqual(stub.models(), ['toy'])
+                self.assertEqual(list((stub.files / 'merged').iterdir()), [])
+
+    def test_a_stopping_daemon_loses_no_call_under_way(self):
+        with Stub('lorax', {'latency_ms': 100}) as stub, self.start(stub, paid=True, server={'probe': False}) as evaluator:
+            evaluator.ask(1, self.candidate(stub, self.planted))
+            self.assertEqual(evaluator.read()['type'], 'progress')
+            evaluator.process.stdin.close()
+            evaluator.process.terminate()
+            evaluator.process.stdin = open(os.devnull, 'w')
+            self.assertEqual(evaluator.process.wait(timeout=60), 0)
+            known = totals(stub.files / 'state')
+            self.assertEqual((known['answers'], known['unknown']), (stub.bill()['calls'], 0))
+
     # --- examples and splits --------------------------------------------------------------------
 
     def test_fidelity_is_a_prefix_and_replicate_is_the_split(self):
@@ -202,7 +268,7 @@ class LlmEvaluator(unittest.TestCase):
             whole = evaluator.evaluate(1, candidate)
             reports = evaluator.progress
             part = evaluator.evaluate(2, candidate, fidelity=10)
-            self.assertEqual(part['metrics']['calls'], 0)  # they were among the forty
+            self.assertEqual(part['metrics']['used.calls'], 0)  # they were among the forty
             self.assertEqual(part['objectives']['loss']['n'], 10)
             more = evaluator.evaluate(3, candidate, fidelity=1000)
             self.assertEqual(more['objectives'], whole['objectives'])
@@ -210,7 +276,7 @@ class LlmEvaluator(unittest.TestCase):
             self.assertNotEqual(other['objectives'], whole['objectives'])
             # Blocks of thirty among forty: the second begins where the first ends, and goes round.
             block = evaluator.evaluate(5, candidate, fidelity=30, replicate=3)
-            self.assertEqual(block['metrics']['calls'], 0)
+            self.assertEqual(block['metrics']['used.calls'], 0)
             accuracy = whole['examples']['accuracy']
             self.assertEqual(block['examples']['accuracy'], accuracy[30:] + accuracy[:20])
             whatever = evaluator.evaluate(6, candidate, fidelity=0, replicate=3 * 7)
@@ -270,7 +336,7 @@ class LlmEvaluator(unittest.TestCase):
             answer = evaluator.evaluate(1, self.candidate(stub, self.planted))
             self.assertEqual(answer['type'], 'result', answer)
             self.assertEqual(answer['metrics']['n_ok'], 40)
-            self.assertGreater(answer['metrics']['retries'], 0)
+            self.assertGreater(answer['metrics']['used.retries'], 0)
             self.assertEqual(stub.bill()['calls'], 80)
 
     def test_exhausted_credit_ends_the_trial_with_its_reason(self):
@@ -321,6 +387,10 @@ class LlmEvaluator(unittest.TestCase):
                 bill, known = self.check_money(stub)
                 self.assertEqual(bill['calls'], 1000)
                 self.assertGreater(known['unknown'], 40)
+                whys = {r['why'] for r in ledger(stub.files / 'state') if r['e'] == 'unknown'}
+                self.assertIn('no reply came: the connection broke off', whys)
+                self.assertRegex('\n'.join(whys), 'no reply came: no complete reply within [0-9.]+ s')
+                self.assertNotIn('callback', '\n'.join(whys))
                 self.assertEqual(answer['type'], 'result', answer)
                 # Exactly what is charged for answers, and the worst for what nobody learnt.
                 self.assertEqual(answer['cost']['money_micros'],
@@ -328,7 +398,7 @@ class LlmEvaluator(unittest.TestCase):
                 self.assertEqual(answer['metrics']['n_failed'] + answer['metrics']['n_ok'], 500)
                 # What is unknown stays so: it is not sent again behind anybody's back.
                 again = evaluator.evaluate(2, self.candidate(stub, self.planted))
-                self.assertEqual(again['metrics']['calls'], 0)
+                self.assertEqual(again['metrics']['used.calls'], 0)
                 self.assertEqual(stub.bill()['calls'], 1000)
                 self.assertEqual(evaluator.end(), 0)
             with Evaluator({**config, 'missing_share': 0}, self.home) as evaluator:
@@ -350,7 +420,7 @@ class LlmEvaluator(unittest.TestCase):
             with Evaluator(config, self.home) as evaluator:
                 answer = evaluator.evaluate(2, self.candidate(stub, self.planted))
                 self.assertEqual(answer['type'], 'result', answer)
-                self.assertEqual(answer['metrics']['calls'], unknown)
+                self.assertEqual(answer['metrics']['used.calls'], unknown)
             self.assertEqual([r['e'] for r in ledger(stub.files / 'state')].count('resend'), unknown)
 
     def test_kill_dash_nine_in_the_middle_loses_no_answer_and_asks_none_twice(self):
@@ -445,7 +515,46 @@ class LlmEvaluator(unittest.TestCase):
             path = pathlib.Path(self.home) / 'check.json'
             path.write_text(json.dumps(stub.config()))
             done = subprocess.run([EVALUATOR, str(path), '--check'], capture_output=True, text=True)
-            self.assertEqual((done.returncode, done.stdout), (0, ''), done.stderr)
+            self.assertEqual((done.returncode, done.stderr), (0, ''))
+            for said in (rf'server +vllm at {stub.url}, model toy\n', r'slots +4 candidates, 8 calls at once\n',
+                         r'adapters +7, merged in factor space, with keep fractions: harmful0, useful0,',
+                         r'canaries +adapters change answers', r'ledger +\d+ answers and 0 unknown outcomes in ',
+                         r'task qa +search 40 examples, select 20 examples, report 40 examples\n',
+                         r'objectives +loss \(min\), accuracy \(max\)\n', r'money +calls are free'):
+                self.assertRegex(done.stdout, said)
+            self.assertLess(len(done.stdout.splitlines()), 10)
+
+    def test_check_tells_slots_and_money_where_the_server_and_the_prices_do(self):
+        for kind, said in (('llama_cpp', r'calls? at once \(the server has \d+ slots?\)'),
+                           ('lorax', r'a trial costs 0\.\d+ USD at most')):
+            with self.subTest(kind), Stub(kind) as stub:
+                path = pathlib.Path(self.home) / 'check.json'
+                path.write_text(json.dumps(stub.config(paid=True)))
+                done = subprocess.run([EVALUATOR, str(path), '--check'], capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertRegex(done.stdout, said)
+
+    def test_it_says_what_it_waits_for(self):
+        with Stub('vllm') as stub:
+            config = stub.config()
+        path = pathlib.Path(self.home) / 'dead.json'
+        path.write_text(json.dumps({**config, 'merge': {**config['merge'], 'adapters': [{'name': 'a', 'path': 'a'}]},
+                                    'tasks': [{'name': 't', **{split: f'{split}.jsonl' for split in SPLITS}}]}))
+        for split in SPLITS:
+            (path.parent / f'{split}.jsonl').write_text(json.dumps({'prompt': split, 'answer': 'b'}) + '\n')
+        with subprocess.Popen([EVALUATOR, str(path), '--check'], stderr=subprocess.PIPE, text=True) as process:
+            line = process.stderr.readline()
+            process.kill()
+        self.assertRegex(line, rf'waiting for the server at {stub.url}, at most 120 s: .*(refused|connect)')
+
+    def test_help_is_printed_and_a_wrong_command_line_refused(self):
+        done = subprocess.run([EVALUATOR, '--help'], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('CONFIG --check', done.stdout)
+        for words in ([], ['--chekc'], ['a.json', '--what']):
+            wrong = subprocess.run([EVALUATOR, *words], capture_output=True, text=True)
+            self.assertEqual((wrong.returncode, wrong.stdout), (2, ''))
+            self.assertEqual(wrong.stderr, done.stdout)
 
 
 if __name__ == '__main__':

@@ -42,8 +42,19 @@ class Stub:
         with urllib.request.urlopen(request, timeout=60) as reply:
             return json.load(reply)
 
+    def load(self, name, path):
+        """Loads an adapter as anybody may (vLLM, SGLang)."""
+        body = json.dumps({'lora_name': name, 'lora_path': str(path)}).encode()
+        route = '/v1/load_lora_adapter' if self.kind == 'vllm' else '/load_lora_adapter'
+        with urllib.request.urlopen(urllib.request.Request(self.url + route, body), timeout=60) as reply:
+            reply.read()
+
     def bill(self):
         return self.call('/bill')
+
+    def models(self):
+        """Names that the server knows, loaded adapters among them."""
+        return [model['id'] for model in self.call('/v1/models')['data']]
 
     def set_faults(self, **faults):
         self.call('/faults', faults)

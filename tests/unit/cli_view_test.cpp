@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/cli/listing_view.hpp"
+#include "daemon/cli/report_view.hpp"
 #include "daemon/cli/result_view.hpp"
 
 namespace paretod::cli {
@@ -171,6 +172,90 @@ TEST(CliReport, FewMetrics) {
             "─────  ──  ─  ─\n"
             "found   1  2  3\n"
             "(2 more metrics with --json)\n");
+}
+
+/// The sentence under a report of one quantity, of two rows.
+std::string sentence(double found, double base, const std::string& base_error,
+                     const std::string& difference_error) {
+  const auto mean = [](double value, const std::string& error) {
+    Json out{{"mean", value}};
+    if (!error.empty()) out["stderr"] = std::stod(error);
+    return out;
+  };
+  Json report{{"quantities", {"f", "gap"}}, {"rows", Json::array()}};
+  report["rows"].push_back({{"name", "found"},
+                            {"estimates", {{"gap", mean(found, "")}}},
+                            {"difference", {{"gap", mean(0, "")}}}});
+  report["rows"].push_back({{"name", "base"},
+                            {"estimates", {{"gap", mean(base, base_error)}}},
+                            {"difference", {{"gap", mean(base - found, difference_error)}}}});
+  const Lines lines = report_view(report, Json::parse(R"([{"name":"f"}])"));
+  return lines.back();
+}
+
+TEST(CliReport, NoPercentageOfNextToNothing) {
+  EXPECT_EQ(sentence(0.7, 1.7e-17, "", ""), "found against base: 0.7 higher in gap");
+  EXPECT_EQ(sentence(0.7, 0, "", ""), "found against base: 0.7 higher in gap");
+  EXPECT_EQ(sentence(0.7, 0.5, "", ""), "found against base: 40.0% higher in gap");
+  EXPECT_EQ(sentence(0.7, 0.2, "0.2", "0.1"), "found against base: 0.5 higher in gap");
+  EXPECT_EQ(sentence(0.7, 0.2, "0.01", "0.1"), "found against base: 250.0% higher in gap");
+  EXPECT_EQ(sentence(-0.1, 0.2, "", ""), "found against base: 0.3 lower in gap");
+  EXPECT_EQ(sentence(0, 0.2, "", ""), "found against base: 100.0% lower in gap");
+  EXPECT_EQ(sentence(-0.3, -0.2, "", ""), "found against base: 50.0% lower in gap");
+  EXPECT_EQ(sentence(0.7, 0.6, "0.1", "0.1"), "found against base: not clearly different in gap");
+}
+
+TEST(CliReport, AMergeOfAdapters) {
+  const Json report = Json::parse(R"({
+    "quantities":["loss","accuracy","n_failed","n_ok","used.calls","used.ledger_hits",
+                  "used.prompt_tokens"],
+    "rows":[
+    {"name":"found","candidate":{"alpha.a2":0.5,"alpha.a10":0.25,"beta.a2":0.75,"beta.a10":-0.5},
+     "estimates":{"loss":{"mean":1.0,"stderr":0.1},"accuracy":{"mean":0.5},"n_failed":{"mean":0},
+       "n_ok":{"mean":400},"used.calls":{"mean":0},"used.ledger_hits":{"mean":400},
+       "used.prompt_tokens":{"mean":1000}}},
+    {"name":"base","estimates":{"loss":{"mean":2.0,"stderr":0.1},"accuracy":{"mean":0.25},
+       "n_failed":{"mean":0},"n_ok":{"mean":400},"used.calls":{"mean":400},
+       "used.prompt_tokens":{"mean":1000}},
+     "difference":{"loss":{"mean":1.0,"stderr":0.05},"accuracy":{"mean":-0.25},
+       "n_failed":{"mean":0},"n_ok":{"mean":0},"used.calls":{"mean":400}}},
+    {"name":"without:a2","estimates":{"loss":{"mean":1.4},"used.calls":{"mean":800}},
+     "difference":{"loss":{"mean":0.4,"stderr":0.02}}},
+    {"name":"without:a10","estimates":{"loss":{"mean":0.98}},
+     "difference":{"loss":{"mean":-0.02,"stderr":0.03}}}]})");
+  EXPECT_EQ(joined(report_view(report, Json::parse(R"([{"name":"loss"}])"))),
+            "              loss     minus found  accuracy  minus found\n"
+            "─────  ───────────  ──────────────  ────────  ───────────\n"
+            "found  1.00 ± 0.10                   0.50000\n"
+            "base   2.00 ± 0.10  +1.000 ± 0.050   0.25000     -0.25000\n"
+            "(2 more metrics with --json)\n"
+            "\n"
+            "found against base: 50.0% lower in loss, 100.0% higher in accuracy\n"
+            "\n"
+            "adapter    beta  alpha  loss without it\n"
+            "───────  ──────  ─────  ───────────────\n"
+            "a2        0.750  0.500   +0.400 ± 0.020\n"
+            "a10      -0.500  0.250   -0.020 ± 0.030\n"
+            "\n"
+            "measuring these rows took 1,200 calls, 400 ledger hits, 2,000 prompt tokens\n");
+  // The JSON of a job holds it where `paretod job` looks.
+  const Json job{{"id", "j"}, {"status", "succeeded"}, {"report", report}};
+  EXPECT_TRUE(holds(job_view(job), "a10      -0.500  0.250   -0.020 ± 0.030\n"));
+}
+
+TEST(CliReport, OfVeryManyAdaptersThoseThatWeighMost) {
+  Json candidate = Json::object();
+  for (int i = 0; i < 100; ++i) {
+    candidate["beta.a" + std::to_string(i)] = (i % 2 == 0 ? 0.01 : -0.01) * i;
+  }
+  const Json report{
+      {"quantities", {"loss"}},
+      {"rows",
+       {{{"name", "found"}, {"candidate", candidate}, {"estimates", {{"loss", {{"mean", 1}}}}}}}}};
+  const Lines lines = report_view(report, Json::parse(R"([{"name":"loss"}])"));
+  EXPECT_TRUE(holds(lines, "a60       0.600\na61      -0.610\n")) << joined(lines);
+  EXPECT_FALSE(holds(lines, "a59"));
+  EXPECT_EQ(lines.back(), "(60 more adapters, of smaller beta, with --json)");
 }
 
 TEST(CliReport, NoRowsNoTable) {

@@ -46,15 +46,17 @@ class Peft : public ::testing::Test {
 
   /// The model's change after the file that is written for these coefficients.
   ToyDelta written(const std::vector<double>& alpha, const std::vector<double>& beta) {
-    auto materialiser = Materialiser::open(config_);
-    EXPECT_TRUE(materialiser) << materialiser.error().text();
+    auto opened = Materialiser::open(config_);
+    EXPECT_TRUE(opened) << opened.error().text();
+    materialiser_ = std::move(*opened);
     Genome genome;
     genome.alpha = alpha;
     genome.beta = beta;
     const std::string name = "c" + std::to_string(++count_);
-    const auto path = (*materialiser)->write(genome, name);
+    const auto path = materialiser_->write(genome, name);
     EXPECT_TRUE(path) << path.error().text();
-    return delta_of(*path);
+    path_ = *path;
+    return delta_of(path_);
   }
   static ToyDelta delta_of(const std::string& path) {
     const auto read = read_peft(path);
@@ -78,14 +80,46 @@ class Peft : public ::testing::Test {
   test::ScratchDirectory scratch_;
   ToyModel model_;
   MergeConfig config_;
+  std::unique_ptr<Materialiser> materialiser_;
+  std::string path_;  ///< of what was written last
   int count_ = 0;
 };
 
 TEST_F(Peft, OneAdapterAloneIsReproducedBitForBit) {  // (a)
   config_.adapters.resize(1);
   written({1}, {1});
-  EXPECT_EQ(content(folder("merged/c1/adapter_model.safetensors")),
+  EXPECT_EQ(content(path_ + "/adapter_model.safetensors"),
             content(config_.adapters[0].path + "/adapter_model.safetensors"));
+}
+
+TEST_F(Peft, AFolderIsAsOpenAsWhereItIsAndGoesWithItsProcess) {
+  fs::create_directory(config_.folder);
+  fs::permissions(config_.folder, fs::perms(0750));
+  written({1, 1, 1, 1}, {1, 0, 0, 0});
+  const fs::path home = fs::path(path_).parent_path();
+  EXPECT_EQ(fs::status(home).permissions(), fs::perms(0750));
+  EXPECT_FALSE(materialiser_->orphaned(path_));
+  const auto next = Materialiser::open(config_);
+  ASSERT_TRUE(next) << next.error().text();
+  EXPECT_TRUE(fs::exists(path_)) << "a living process lost its folder";
+  EXPECT_FALSE((*next)->orphaned(path_));
+  materialiser_.reset();
+  EXPECT_FALSE(fs::exists(home));
+  EXPECT_TRUE((*next)->orphaned(path_));
+}
+
+TEST_F(Peft, OnlyWhatWasWrittenWhereItWritesIsAnOrphan) {
+  config_.server_folder = "/srv/merged/";
+  const auto opened = Materialiser::open(config_);
+  ASSERT_TRUE(opened) << opened.error().text();
+  EXPECT_TRUE((*opened)->orphaned("/srv/merged/paretod-merge-abcdef/paretod-1-1"));
+  for (const char* other :
+       {"", "/srv/merged/paretod-merge-abcdef", "/srv/merged/notes/paretod-1-1",
+        "/srv/other/paretod-merge-abcdef/paretod-1-1",
+        "/srv/merged/paretod-merge-abcdefg/paretod-1-1",
+        "/srv/merged/x/paretod-merge-abcdef/paretod-1-1", "/srv/merged/paretod-merge-abcdef/x/y"}) {
+    EXPECT_FALSE((*opened)->orphaned(other)) << other;
+  }
 }
 
 TEST_F(Peft, AgreesWithTheModelsOwnMergeInBothSpaces) {

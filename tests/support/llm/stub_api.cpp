@@ -402,7 +402,7 @@ class Loading : public Base {
     }
     auto delta = load_folder(path);
     if (!delta) return error(500, "No adapter found for '" + path + "'", "InternalServerError");
-    loaded_.emplace(name, std::move(*delta));
+    loaded_.emplace(name, Loaded{path, std::move(*delta)});
     return {200, "Success: LoRA adapter '" + name + "' added successfully.", "text/plain"};
   }
   StubReply unload(const json& body) {
@@ -419,7 +419,7 @@ class Loading : public Base {
     const auto found = loaded_.find(name);
     const ToyDelta* delta = name == "toy" || name.empty() ? &none
                             : found == loaded_.end()      ? nullptr
-                                                          : &found->second;
+                                                          : &found->second.delta;
     if (delta == nullptr || content.ignore_adapters) return delta == nullptr ? nullptr : &none;
     if (!content.contaminate && !content.contaminate_always) return delta;
     // The cache knows adapters by name, and a name may have been given again.
@@ -427,7 +427,20 @@ class Loading : public Base {
     return &cache_.try_emplace({key, prompt}, *delta).first->second;
   }
 
-  std::map<std::string, ToyDelta> loaded_;
+  [[nodiscard]] StubReply models() const {
+    json list = json::array({{{"id", "toy"}, {"object", "model"}, {"root", "toy"}}});
+    for (const auto& [name, loaded] : loaded_) {
+      list.push_back({{"id", name}, {"object", "model"}, {"root", loaded.path}, {"parent", "toy"}});
+    }
+    return reply_of({{"object", "list"}, {"data", std::move(list)}});
+  }
+
+ private:
+  struct Loaded {
+    std::string path;
+    ToyDelta delta;
+  };
+  std::map<std::string, Loaded> loaded_;
 
  private:
   std::map<std::pair<std::string, TokenIds>, ToyDelta> cache_;
@@ -443,13 +456,7 @@ class Vllm final : public Loading {
   StubReply handle(const std::string&, const std::string& target, const json& body,
                    const StubContent& content) override {
     if (target == "/health") return {200, ""};
-    if (target == "/v1/models") {
-      json list = json::array({{{"id", "toy"}, {"object", "model"}, {"max_model_len", 4096}}});
-      for (const auto& [name, delta] : loaded_) {
-        list.push_back({{"id", name}, {"object", "model"}, {"parent", "toy"}});
-      }
-      return reply_of({{"object", "list"}, {"data", std::move(list)}});
-    }
+    if (target == "/v1/models") return models();
     if (target == "/v1/load_lora_adapter") return load(body);
     if (target == "/v1/unload_lora_adapter") return unload(body);
     if (target != "/v1/completions") return {404, R"({"detail":"Not Found"})"};
@@ -531,6 +538,7 @@ class Sglang final : public Loading {
                    const StubContent& content) override {
     if (target == "/health") return {200, ""};
     if (target == "/get_model_info") return reply_of({{"model_path", "toy"}});
+    if (target == "/v1/models") return models();
     if (target == "/load_lora_adapter") return load(body);
     if (target == "/unload_lora_adapter") return unload(body);
     if (target != "/generate") return {404, R"({"detail":"Not Found"})"};

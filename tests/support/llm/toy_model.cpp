@@ -246,31 +246,33 @@ double ToyModel::loss(std::string_view prompt, std::string_view answer,
 
 std::vector<ToyExample> toy_examples(const ToyModel& model, std::uint64_t split,
                                      std::size_t count) {
-  Rng rng(0x9e57, split);
-  std::vector<ToyExample> out;
-  std::set<std::string> seen;
-  const auto word = [&rng] {
+  Rng questions(0x9e57);
+  Rng distractors(0x9e57, 1 + split);
+  const auto word = [](Rng& rng) {
     return first_word + static_cast<int>(rng.below(toy_vocabulary - first_word));
   };
+  std::vector<ToyExample> out;
+  std::set<std::string> seen;
   while (out.size() < count) {
-    TokenIds question{first_word + static_cast<int>(split % 8), word(), word(), word(), word()};
-    rng.shuffle(question);
+    TokenIds question;
+    while (question.size() < 5) question.push_back(word(questions));
     question.push_back(arrow);
     ToyExample example{answer_text(question).substr(1), "", {}};
-    if (!seen.insert(example.prompt).second) continue;
+    // Dealt out in turn, before anybody knows their answers.
+    if (!seen.insert(example.prompt).second || seen.size() % toy_splits != split) continue;
     const TokenIds answer = model.greedy(question, model.teacher(), 2);
     // Two words, so that every scorer has something to do.
     if (answer.size() < 2) continue;
     example.answer = answer_text(answer).substr(1);
     example.choices = {example.answer};
     while (example.choices.size() < 4) {
-      std::string other = answer_text(TokenIds{word(), word()}).substr(1);
+      std::string other = answer_text(TokenIds{word(distractors), word(distractors)}).substr(1);
       if (std::find(example.choices.begin(), example.choices.end(), other) ==
           example.choices.end()) {
         example.choices.push_back(std::move(other));
       }
     }
-    rng.shuffle(example.choices);
+    distractors.shuffle(example.choices);
     out.push_back(std::move(example));
   }
   return out;

@@ -104,7 +104,10 @@ struct ToyExample {
   std::vector<std::string> choices;  ///< the answer among them
 };
 
-/// Questions and the teacher's answers; different `split`s have different questions.
+inline constexpr std::uint64_t toy_splits = 3;
+
+/// Questions and the teacher's answers.  One stream of different questions is dealt out to the
+/// splits, so they share none and scores on them differ by sampling only.
 std::vector<ToyExample> toy_examples(const ToyModel& model, std::uint64_t split, std::size_t count);
 
 /// Keeps the round(alpha n) largest magnitudes of a tensor, ties included.
