@@ -18,8 +18,8 @@ constexpr double ninety_percent = 1.6448536269514722;
 /// anybody would choose by less.
 constexpr double negligible = 0.05;
 /// What it may give up at most, at 95% confidence.  Over evenly spread values (at stake: 3.5
-/// standard deviations of them) models of a leave-one-out R2 of about 0.75 can tell that; worse ones
-/// would miss a trade-off of that size.
+/// standard deviations of them) models of a leave-one-out R2 of about 0.75 can tell that; worse
+/// ones would miss a trade-off of that size.
 constexpr double tellable = 0.25;
 /// Standard errors of a difference of measurements.  The extremes of dozens of points are compared,
 /// and noise alone puts those two apart.
@@ -180,12 +180,13 @@ class Judge {
       trial = one.trial;
     }
     if (least > negligible) {
-      return unclear("one point is predicted to be best in everything, but no measured one comes "
-                     "closer to that than by " +
-                     percent(least) + " of what is to be won");
+      return unclear(
+          "one point is predicted to be best in everything, but no measured one comes "
+          "closer to that than by " +
+          percent(least) + " of what is to be won");
     }
-    return MapVerdict{"single solution", "trial " + std::to_string(trial) +
-                                             " is within " + percent(negligible) +
+    return MapVerdict{"single solution", "trial " + std::to_string(trial) + " is within " +
+                                             percent(negligible) +
                                              " of the best of every objective (of what is to be "
                                              "won in it), and no better is expected elsewhere"};
   }

@@ -833,6 +833,8 @@ TEST(Map, RefusesWhatItCannotModelWithPointers) {
   const std::string small = refusal(problem_of(box(8), 8, 40));
   EXPECT_NE(small.find("45 coefficients per objective"), std::string::npos) << small;
   EXPECT_NE(small.find("at least 48 trials"), std::string::npos) << small;
+  EXPECT_TRUE(refusal(problem_of(box(2), 2, 60), {{"design", std::int64_t{100}}})
+                  .starts_with("/optimizer/params/design: 100 points are more than the budget"));
   EXPECT_TRUE(
       refusal(problem_of(box(2), 2, 0), {{"tolerance", 0.0}}).starts_with("/budget/trials"));
   EXPECT_TRUE(refusal(problem_of(box(2), 2, 50), {{"preference", std::vector<double>{1, 2}}})
