@@ -24,9 +24,9 @@ inline Problems check_population(std::uint64_t population, bool set, std::uint64
     return {{"/budget/trials", "the least population is " + std::to_string(population) +
                                    ", and there are " + trials + ": raise the budget"}};
   }
-  return {{"/optimizer/params/population",
-           std::to_string(population) + " is larger than the budget of " + trials +
-               ": set at most that, or leave it out"}};
+  return {{"/optimizer/params/population", std::to_string(population) +
+                                               " is larger than the budget of " + trials +
+                                               ": set at most that, or leave it out"}};
 }
 
 }  // namespace paretod

@@ -1,6 +1,5 @@
 #include "evaluators/merge/merge_outputs.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -13,25 +12,43 @@ std::size_t aligned(std::uint64_t bytes) {
   return (bytes + alignment - 1) / alignment * alignment;
 }
 
-/// All exponent bits set: not finite; then NaN if any bit of the fraction is.
+/// Whether any number is not finite, that is, has all exponent bits set.  Adding the lowest of them
+/// to the exponent carries into the sign's place then, and only then: several numbers at a time.
+template <class Word>
+bool any_unusual(const std::byte* bytes, std::size_t size, Word exponent) {
+  constexpr std::uint64_t ones = ~std::uint64_t{0} / static_cast<Word>(~Word{0});
+  const std::uint64_t mask = ones * exponent;
+  const std::uint64_t lowest = ones * static_cast<Word>(exponent & (~exponent + 1));
+  std::uint64_t carried = 0;
+  std::size_t at = 0;
+  constexpr std::size_t together = 8;  // sums that do not wait for each other
+  std::uint64_t sums[together] = {};
+  for (; at + 8 * together <= size; at += 8 * together) {
+    std::uint64_t several[together];
+    std::memcpy(several, bytes + at, sizeof several);
+    for (std::size_t i = 0; i < together; ++i) sums[i] |= (several[i] & mask) + lowest;
+  }
+  for (const std::uint64_t sum : sums) carried |= sum;
+  for (; at < size; at += sizeof(Word)) {
+    Word one;
+    std::memcpy(&one, bytes + at, sizeof one);
+    carried |= static_cast<std::uint64_t>(one & exponent) + (lowest & static_cast<Word>(~Word{0}));
+  }
+  constexpr std::uint64_t signs = ones << (8 * sizeof(Word) - 1);
+  return (carried & signs) != 0;
+}
+
+/// Of `exponent` bits; with none in the fraction it is infinite, else NaN.
 template <class Word>
 void count_unusual(std::span<const std::byte> bytes, Word exponent, std::uint64_t& nans,
                    std::uint64_t& infinities) {
-  constexpr std::size_t together = 1'024;  // few branches, and a sum that fits Word
-  constexpr auto sign = static_cast<Word>(Word{1} << (8 * sizeof(Word) - 1));
-  for (std::size_t at = 0; at < bytes.size(); at += together * sizeof(Word)) {
-    Word words[together];
-    const std::size_t count = std::min(together, (bytes.size() - at) / sizeof(Word));
-    std::memcpy(words, bytes.data() + at, count * sizeof(Word));
-    Word unusual = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      unusual = static_cast<Word>(unusual + ((words[i] & exponent) == exponent ? 1 : 0));
-    }
-    if (unusual == 0) continue;
-    for (std::size_t i = 0; i < count; ++i) {
-      if ((words[i] & exponent) != exponent) continue;
-      ++(static_cast<Word>(words[i] & ~sign) == exponent ? infinities : nans);
-    }
+  if (!any_unusual(bytes.data(), bytes.size(), exponent)) return;
+  constexpr auto fraction_and_exponent = static_cast<Word>(static_cast<Word>(~Word{0}) >> 1);
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(Word)) {
+    Word word;
+    std::memcpy(&word, bytes.data() + at, sizeof word);
+    if ((word & exponent) != exponent) continue;
+    ++((word & fraction_and_exponent) == exponent ? infinities : nans);
   }
 }
 
