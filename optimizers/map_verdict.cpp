@@ -192,7 +192,7 @@ class Judge {
   }
 
   /// Two measured points, each better than the other in something by clearly more than the errors.
-  /// Where no error was reported what the model misses by stands for it, which is hardly less.
+  /// Where no error was reported the model's residuals stand for it, which are hardly less.
   [[nodiscard]] std::optional<MapVerdict> measured_trade_off() const {
     ParetoArchive archive;
     std::vector<double> y(signs_.size());
@@ -200,26 +200,35 @@ class Judge {
       for (std::size_t k = 0; k < y.size(); ++k) y[k] = signs_[k] * measured_[i].means[k];
       archive.insert(i, y);
     }
-    std::vector<const MeasuredPoint*> front;
-    for (std::size_t i = 0; i < archive.size(); ++i) front.push_back(&measured_[archive.id(i)]);
-    const auto error = [&](const MeasuredPoint& one, std::size_t k) {
-      return one.standard_errors[k] >= 0 ? one.standard_errors[k]
-                                         : surrogates_[k].diagnostics().loo_rmse;
+    std::vector<double> residuals;
+    for (std::size_t k = 0; k < y.size(); ++k) residuals.push_back(residual_error(k));
+    struct Member {
+      const MeasuredPoint* point;
+      std::vector<double> variances;
     };
-    const auto lead = [&](const MeasuredPoint& a, const MeasuredPoint& b, std::size_t k) {
-      const double by = signs_[k] * (b.means[k] - a.means[k]);
+    std::vector<Member> front;
+    for (std::size_t i = 0; i < archive.size(); ++i) {
+      Member& member = front.emplace_back(Member{&measured_[archive.id(i)], {}});
+      for (std::size_t k = 0; k < y.size(); ++k) {
+        const double reported = member.point->standard_errors[k];
+        const double error = reported >= 0 ? reported : residuals[k];
+        member.variances.push_back(error * error);
+      }
+    }
+    const auto lead = [&](const Member& a, const Member& b, std::size_t k) {
+      const double by = signs_[k] * (b.point->means[k] - a.point->means[k]);
       if (by <= negligible * stakes_[k]) return 0.0;
-      const double errors = std::hypot(error(a, k), error(b, k));
-      return errors > 0 ? by / errors : std::numeric_limits<double>::max();
+      const double variance = a.variances[k] + b.variances[k];
+      return variance > 0 ? by / std::sqrt(variance) : std::numeric_limits<double>::max();
     };
     double most = clearly;
     std::optional<MapVerdict> found;
-    for (const MeasuredPoint* a : front) {
-      for (const MeasuredPoint* b : front) {
+    for (const Member& a : front) {
+      for (const Member& b : front) {
         Shortfall gains, losses;  // of a, beside b
         for (const std::size_t k : varying_) {
-          gains.see(lead(*a, *b, k), k);
-          losses.see(lead(*b, *a, k), k);
+          gains.see(lead(a, b, k), k);
+          losses.see(lead(b, a, k), k);
         }
         if (std::min(gains.most, losses.most) <= most) continue;
         most = std::min(gains.most, losses.most);
@@ -230,11 +239,22 @@ class Judge {
           }
           return "trial " + std::to_string(one.trial) + " has " + text;
         };
-        found = MapVerdict{"trade-off", values(*a) + "; " + values(*b) +
+        found = MapVerdict{"trade-off", values(*a.point) + "; " + values(*b.point) +
                                             "; no point is known that is as good in both"};
       }
     }
     return found;
+  }
+
+  /// Standard error of a measurement, if the model's form were right; else more.
+  [[nodiscard]] double residual_error(std::size_t k) const {
+    const QuadraticSurrogate::Diagnostics& d = surrogates_[k].diagnostics();
+    double squares = 0;
+    for (const MeasuredPoint& one : measured_) {
+      const double off = one.means[k] - surrogates_[k].mean(one.x);
+      squares += off * off;
+    }
+    return std::sqrt(squares / std::max(d.degrees_of_freedom, 1.0));
   }
 
   [[nodiscard]] MapVerdict unclear(std::string why) const {

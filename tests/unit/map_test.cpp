@@ -450,7 +450,7 @@ TEST(MapModel, ModelsThatCannotTellAreNoEvidenceOfASingleSolution) {
     EXPECT_EQ(verdicts(12, 8, outcome)["single solution"], 0) << sharp;
     auto later = verdicts(24, 8, outcome);
     EXPECT_EQ(later["single solution"], 0) << sharp;
-    EXPECT_GE(later["trade-off"], 5) << sharp;
+    EXPECT_GE(later["trade-off"], 7) << sharp;
   }
   auto cut = verdicts(24, 8, [&](const Candidate& c) {
     Outcome outcome =
@@ -462,7 +462,7 @@ TEST(MapModel, ModelsThatCannotTellAreNoEvidenceOfASingleSolution) {
     return outcome;
   });
   EXPECT_EQ(cut["single solution"], 0);
-  EXPECT_GE(cut["trade-off"], 5);
+  EXPECT_GE(cut["trade-off"], 7);
 }
 
 TEST(MapModel, ASingleSolutionIsFoundWhereThereIsOne) {
