@@ -363,10 +363,17 @@ Problems check_map(const SearchProblem& problem, const MapParams& params) {
                         "without a limit, and with optimizer.params.tolerance 0, "
                         "the search would never end; set one of them"});
   }
-  const std::size_t least =
-      std::max(least_points(problem), static_cast<std::size_t>(params.design));
+  const std::size_t least = least_points(problem);
   std::size_t known = 0;
   for (const Trial& trial : problem.known) known += counts(trial, params) ? 1 : 0;
+  const auto design = static_cast<std::size_t>(params.design);
+  if (problem.trials > 0 && problem.trials + known < design) {
+    problems.push_back({"/optimizer/params/design",
+                        std::to_string(design) + " points are more than the budget of " +
+                            std::to_string(problem.trials) + " trials" +
+                            (known > 0 ? " and the " + std::to_string(known) + " known" : "") +
+                            ": set fewer, or 0 for as many as suit the budget"});
+  }
   if (problem.trials > 0 && problem.trials + known < least) {
     const std::size_t n = problem.space.dimension();
     const std::size_t p = quadratic_terms(n, simplex);

@@ -18,8 +18,6 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// Points whose prediction is so many times less sure than that of the median measured point are
 /// not offered.
 constexpr double deviation_limit = 3;
-constexpr double ninety_percent = 1.6448536269514722;
-constexpr double least_r2 = 0.5;  // leave-one-out, of a model that can tell
 constexpr std::size_t coarse_directions = 32;
 constexpr std::size_t neighbours = 5;
 
@@ -143,7 +141,7 @@ Result<std::shared_ptr<const MapModel>> MapModel::fit(const SearchProblem& probl
   model->fit_surrogates(params);
   model->find_front(params, front);
   model->describe_models();
-  model->judge();
+  if (front != Front::none) model->judge();
   model->warn();
   return std::shared_ptr<const MapModel>(model);
 }
@@ -183,7 +181,7 @@ void MapModel::take_in(const SearchProblem& problem, const MapParams& params,
       feasibility_.add(x, at.failed > 1 ? 1 : 0.5);  // once: perhaps the worker's fault
     }
     if (at.measured.empty()) continue;
-    Measured measured{std::move(x), {}, {}, at.measured.front()->number};
+    MeasuredPoint measured{std::move(x), {}, {}, at.measured.front()->number};
     const auto count = static_cast<double>(at.measured.size());
     for (std::size_t k = 0; k < objectives_.size(); ++k) {
       double sum = 0, variance = 0;
@@ -213,7 +211,7 @@ void MapModel::fit_surrogates(const MapParams& params) {
     if (params.paper() && params.link == "auto") options.link = paper_link(observations, options);
     surrogates_.push_back(QuadraticSurrogate::fit(observations, options));
     std::vector<double> deviations;
-    for (const Measured& measured : measured_) {
+    for (const MeasuredPoint& measured : measured_) {
       deviations.push_back(surrogates_.back().predict(measured.x).sd);
     }
     const auto middle = deviations.begin() + static_cast<std::ptrdiff_t>(deviations.size() / 2);
@@ -228,7 +226,7 @@ void MapModel::find_front(const MapParams& params, Front front) {
   domain_.low.assign(n, infinity);
   domain_.high.assign(n, -infinity);
   std::vector<std::vector<double>> seeds;
-  for (const Measured& measured : measured_) {
+  for (const MeasuredPoint& measured : measured_) {
     for (std::size_t d = 0; d < n; ++d) {
       domain_.low[d] = std::min(domain_.low[d], measured.x[d]);
       domain_.high[d] = std::max(domain_.high[d], measured.x[d]);
@@ -286,7 +284,7 @@ void MapModel::describe_models() {
     summary_.log_scale.push_back(c.log_scale);
   }
   Point low(space_.dimension(), infinity), high(space_.dimension(), -infinity);
-  for (const Measured& measured : measured_) {
+  for (const MeasuredPoint& measured : measured_) {
     const Point point = space_.point(measured.x);
     for (std::size_t d = 0; d < point.size(); ++d) {
       low[d] = std::min(low[d], point[d]);
@@ -329,53 +327,10 @@ void MapModel::describe_models() {
   }
 }
 
-/// Is there one point at which no model is worse than its best by more than it can tell?
 void MapModel::judge() {
-  const std::size_t m = surrogates_.size();
-  Scalarisation regret{std::vector<double>(m, 1.0), {}, {}};
-  std::size_t varying = 0;
-  for (std::size_t k = 0; k < m; ++k) {
-    const QuadraticSurrogate::Diagnostics& d = surrogates_[k].diagnostics();
-    const double deviation = surrogates_[k].predict(solver_->best(k).x).sd;
-    regret.origin.push_back(solver_->best(k).y[k]);
-    regret.ranges.push_back(deviation > 0 ? deviation : 1e-12);
-    if (!d.varies) {
-      regret.weights[k] = 0;
-      continue;
-    }
-    ++varying;
-    if (d.loo_r2 >= least_r2) continue;
-    summary_.verdict = "unclear";
-    summary_.verdict_reason = objectives_[k].name +
-                              " is predicted too badly to tell (leave-one-out "
-                              "R2 " +
-                              text_of(d.loo_r2) + ")";
-    return;
-  }
-  if (varying < 2) {
-    summary_.verdict = "single solution";
-    summary_.verdict_reason =
-        m == 1 ? "there is one objective" : "at most one objective varies at all";
-    return;
-  }
-  const SolverPoint common = solver_->minimise(regret, front_);
-  double worst = 0;
-  std::size_t objective = 0;
-  for (std::size_t k = 0; k < m; ++k) {
-    if (regret.weights[k] == 0) continue;
-    const double sd = std::max(surrogates_[k].predict(common.x).sd, regret.ranges[k]);
-    const double behind = (common.y[k] - regret.origin[k]) / sd;
-    if (behind <= worst) continue;
-    worst = behind;
-    objective = k;
-  }
-  const bool single = worst <= ninety_percent;
-  summary_.verdict = single ? "single solution" : "trade-off";
-  summary_.verdict_reason = single ? "one point is within " + text_of(worst) +
-                                         " standard deviations of the best of every objective"
-                                   : "wherever all are closest to their best, " +
-                                         objectives_[objective].name + " is " + text_of(worst) +
-                                         " standard deviations behind it";
+  MapVerdict verdict = map_verdict(objectives_, surrogates_, signs_, *solver_, front_, measured_);
+  summary_.verdict = std::move(verdict.verdict);
+  summary_.verdict_reason = std::move(verdict.reason);
 }
 
 void MapModel::warn() {
@@ -399,7 +354,7 @@ void MapModel::warn() {
       warning(name + ": a single measurement decides a coefficient (leverage " +
               text_of(d.leverage) + ")");
     }
-    if (d.loo_r2 < least_r2) {
+    if (d.loo_r2 < telling_r2) {
       warning(name + " is predicted badly (leave-one-out R2 " + text_of(d.loo_r2) +
               "): a quadratic may not suit it, or its noise is too large");
     }

@@ -15,6 +15,7 @@
 #include "optimizers/front_solver.hpp"
 #include "optimizers/map.hpp"
 #include "optimizers/map_space.hpp"
+#include "optimizers/map_verdict.hpp"
 
 namespace paretod {
 
@@ -74,13 +75,6 @@ class MapModel final : public Surrogate {
   [[nodiscard]] const MapSpace& space() const { return space_; }
 
  private:
-  struct Measured {
-    std::vector<double> x;
-    std::vector<double> means;            // the user's sign
-    std::vector<double> standard_errors;  // negative: unknown
-    TrialNumber trial = 0;
-  };
-
   MapModel(const SearchProblem& problem, const MapParams& params);
   MapModel(const MapModel&) = delete;
   MapModel& operator=(const MapModel&) = delete;
@@ -100,7 +94,7 @@ class MapModel final : public Surrogate {
   std::vector<Objective> objectives_;
   std::vector<double> signs_;
   std::uint64_t seed_;
-  std::vector<Measured> measured_;
+  std::vector<MeasuredPoint> measured_;
   Feasibility feasibility_;
   std::size_t ignored_ = 0;  // trials at another fidelity
   std::vector<QuadraticSurrogate> surrogates_;

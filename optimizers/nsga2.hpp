@@ -9,7 +9,7 @@
 namespace paretod {
 
 struct Nsga2Params : SteadyStateParams {
-  std::int64_t population = 50;
+  std::int64_t population = 0;
 };
 
 Optimizer nsga2_optimizer();

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "optimizers/usual_population.hpp"
+
 namespace paretod {
 namespace {
 
@@ -205,10 +207,13 @@ class ReferenceSurvival final : public Survival {
   std::vector<std::size_t> niche_counts_;
 };
 
+constexpr std::size_t least_population = 4;
+
 std::size_t population_of(const SearchProblem& problem, const Nsga3Params& params) {
   if (params.population > 0) return static_cast<std::size_t>(params.population);
-  return directions_for(problem.objectives.size(), static_cast<std::size_t>(params.divisions))
-      .size();
+  const std::size_t directions =
+      directions_for(problem.objectives.size(), static_cast<std::size_t>(params.divisions)).size();
+  return usual_population(directions, problem.trials, std::min(directions, least_population));
 }
 
 Problems check_nsga3(const SearchProblem& problem, const Nsga3Params& params) {
@@ -228,14 +233,14 @@ Problems check_nsga3(const SearchProblem& problem, const Nsga3Params& params) {
                                                 std::to_string(objectives) + " objectives"}};
   }
   const std::size_t population = population_of(problem, params);
-  if (population < 4) {
-    return {{"/optimizer/params/divisions", "makes fewer than 4 reference directions"}};
+  if (population < least_population) {
+    return params.population > 0
+               ? Problems{{"/optimizer/params/population",
+                           "must be at least 4, or 0 for one per reference direction"}}
+               : Problems{
+                     {"/optimizer/params/divisions", "makes fewer than 4 reference directions"}};
   }
-  if (problem.trials > 0 && problem.trials < population) {
-    return {{"/budget/trials", "is smaller than the population of " + std::to_string(population) +
-                                   "; lower optimizer.params.population"}};
-  }
-  return {};
+  return check_population(population, params.population > 0, problem.trials);
 }
 
 Report run_nsga3(const SearchProblem& problem, const Nsga3Params& params,
@@ -283,7 +288,9 @@ Fields<Nsga3Params> describe() {
                "parts into which each axis of the reference directions is cut; 0: the usual number "
                "for so many objectives (12 for three, 6 for five)",
                0, 1000)
-          .add("population", &P::population, "points that survive; 0: one per reference direction",
+          .add("population", &P::population,
+               "points that survive; 0: one per reference direction, or a quarter of a smaller "
+               "budget",
                0, 10'000));
 }
 

@@ -17,6 +17,7 @@
 
 #include "optimizers/pagmo_algorithms.hpp"
 #include "optimizers/pagmo_coding.hpp"
+#include "optimizers/usual_population.hpp"
 
 namespace paretod {
 namespace {
@@ -236,6 +237,7 @@ std::vector<FieldInfo> all_fields() {
 struct Choice {
   PagmoAlgorithm algorithm;
   std::int64_t population = 0;
+  bool lowered = false;  ///< the population, to fit the budget
   std::int64_t generations = 0;
   std::int64_t fidelity = 0;
   ParamValues own;
@@ -277,7 +279,8 @@ void read_whole(const FieldInfo& field, const ParamValues& values, std::int64_t&
   }
 }
 
-Result<Choice> read_choice(const ParamValues& values) {
+/// With a population that the budget (0: none) pays for, if the user set none.
+Result<Choice> read_choice(const ParamValues& values, std::uint64_t budget) {
   const std::vector<PagmoAlgorithm> algorithms = pagmo_algorithms();
   std::string name = default_algorithm;
   if (const auto given = values.find("algorithm"); given != values.end()) {
@@ -296,6 +299,14 @@ Result<Choice> read_choice(const ParamValues& values) {
   Problems problems;
   read_whole(fidelity_field(), values, choice.fidelity, problems);
   read_whole(population_field(demands), values, choice.population, problems);
+  if (!values.contains("population")) {
+    const auto least = static_cast<std::uint64_t>(demands.least_population);
+    const std::uint64_t size =
+        usual_population(static_cast<std::uint64_t>(demands.population), budget, least);
+    const auto multiple = static_cast<std::uint64_t>(demands.population_multiple);
+    choice.population = static_cast<std::int64_t>(std::max(least, size - size % multiple));
+    choice.lowered = choice.population < demands.population;
+  }
   if (demands.generations != PagmoGenerations::none) {
     read_whole(generations_field(demands), values, choice.generations, problems);
   }
@@ -354,7 +365,7 @@ void check_space(const SearchSpace& space, const PagmoDemands& demands, Problems
 }
 
 Problems check_pagmo(const SearchProblem& problem, const ParamValues& values) {
-  const Result<Choice> choice = read_choice(values);
+  const Result<Choice> choice = read_choice(values, problem.trials);
   if (!choice) return choice.error().problems;
   const PagmoDemands& demands = choice->algorithm.demands;
   Problems problems;
@@ -371,11 +382,10 @@ Problems check_pagmo(const SearchProblem& problem, const ParamValues& values) {
         {at + "population", "must be a multiple of " + std::to_string(demands.population_multiple) +
                                 " and at least " + std::to_string(demands.least_population) +
                                 " for " + demands.name});
-  } else if (problem.trials > 0 &&
-             problem.trials < static_cast<std::uint64_t>(choice->population)) {
-    problems.push_back({at + "population", std::to_string(choice->population) +
-                                               " is larger than the budget of " +
-                                               std::to_string(problem.trials) + " trials"});
+  } else if (Problems found = check_population(static_cast<std::uint64_t>(choice->population),
+                                               values.contains("population"), problem.trials);
+             !found.empty()) {
+    problems.push_back(std::move(found.front()));
   }
   if (demands.plans && problem.trials == 0 && choice->generations == 0) {
     problems.push_back({at + "generations", demands.name + " plans its course: it needs their "
@@ -385,6 +395,16 @@ Problems check_pagmo(const SearchProblem& problem, const ParamValues& values) {
   if (problems.empty()) {
     problems =
         choice->algorithm.check(choice->own, {problem.objectives.size(), choice->population});
+    // What was lowered to fit the budget does not fit the algorithm: the user set neither.
+    if (choice->lowered && !problems.empty()) {
+      const Problem& own = problems.front();
+      problems = {{"/budget/trials", "is less than the usual population of " + demands.name + ", " +
+                                         std::to_string(demands.population) + ", and with one of " +
+                                         std::to_string(choice->population) + " " +
+                                         own.pointer.substr(at.size()) + " " + own.message +
+                                         ": raise the budget, or set population and " +
+                                         own.pointer.substr(at.size())}};
+    }
   }
   return problems;
 }
@@ -406,7 +426,7 @@ unsigned generations_of(const Choice& choice, const SearchProblem& problem,
 
 Report run_pagmo(const SearchProblem& problem, const ParamValues& values,
                  Evaluations& evaluations) {
-  const Choice choice = read_choice(values).value();
+  const Choice choice = read_choice(values, problem.trials).value();
   const PagmoDemands& demands = choice.algorithm.demands;
   Bridge bridge{
       PagmoCoding(problem.space, demands.integers ? WholeNumbers::native : WholeNumbers::relaxed),

@@ -363,7 +363,7 @@ const std::vector<Verb>& verbs() {
          .value = "CONSTRAINT",
          .meaning = "that the choice has to meet: 'acc>=0.8'; may be repeated",
          .repeatable = true},
-        {"--fidelity", Kind::count, "N", "how much to evaluate (default: as the latest trial)"},
+        {"--fidelity", Kind::count, "N", "how much to evaluate (default: as the search does)"},
         {"--replicate", Kind::count, "N", "which block of noise or data (default 0)"},
         {"--wait", Kind::flag, "", "wait for the measurements and compare them"},
         {"--idempotency-key", Kind::text, "KEY",

@@ -72,9 +72,9 @@ Result<void> copy_config(const fs::path& from, const fs::path& to, std::optional
   return write_text(to, text);
 }
 
-Result<void> copy_companions(const std::string& model, const fs::path& to,
-                             std::optional<DType> dtype) {
+Result<void> copy_companions(fs::path model, const fs::path& to, std::optional<DType> dtype) {
   std::error_code failure;
+  if (model.filename() == model_file_name) model = model.parent_path();
   if (!fs::is_directory(model, failure)) return {};
   for (const auto& entry : fs::directory_iterator(model, failure)) {
     const std::string name = entry.path().filename().string();
@@ -128,7 +128,8 @@ struct Done {
   std::size_t copied = 0;
   double seconds = 0;
   std::string engine;
-  std::string remark;
+  std::vector<std::string> remarks;
+  std::string warning;
 };
 
 Result<void> prepare(const fs::path& folder) {
@@ -158,7 +159,7 @@ Result<Done> write_merge(const MergeRecipe& recipe, const MergeOptions& options,
   if (!engine) return engine.error();
   if (Problems problems = check_candidate(recipe.rule, sources->source_count(), recipe.numbers);
       !problems.empty()) {
-    return invalid("the recipe cannot be merged", std::move(problems));
+    return invalid("the recipe cannot be merged", in_recipe(recipe, std::move(problems)));
   }
 
   const fs::path folder(options.folder);
@@ -171,14 +172,17 @@ Result<Done> write_merge(const MergeRecipe& recipe, const MergeOptions& options,
   if (auto ok = write_text(folder / "recipe.json", recipe_text(recipe)); !ok) return ok.error();
   if (const auto yaml = mergekit_text(recipe, *sources)) {
     if (auto ok = write_text(folder / "mergekit.yml", *yaml); !ok) return ok.error();
+    done.remarks = mergekit_obstacles(recipe);
   } else {
-    done.remark = yaml.error().message + ": no mergekit.yml";
+    done.remarks.push_back(yaml.error().message + ": no mergekit.yml");
   }
 
   auto writer = SafetensorsWriter::create(folder.string(), sources->layouts(), options.shard_bytes,
                                           {{"format", "pt"}});
   if (!writer) return writer.error();
-  FileOutput output({&*writer, 1});
+  FileOutput files({&*writer, 1});
+  const auto layouts = sources->layouts();
+  FiniteCheck output(files, layouts);
   {
     Interrupt interrupt;
     MergeBar bar(console);
@@ -190,6 +194,7 @@ Result<Done> write_merge(const MergeRecipe& recipe, const MergeOptions& options,
     if (!merged) return merged.error();
   }
   if (auto committed = writer->commit(); !committed) return committed.error();
+  done.warning = output.warning();
   done.bytes = sources->output_bytes();
   done.files = writer->file_names().size();
   done.tensors = sources->tensors().size();
@@ -222,7 +227,8 @@ int merge_models(const MergeRecipe& recipe, const MergeOptions& options, Console
   if (done->copied > 0) {
     console.out << plural(done->copied, "tensor") << " of integers copied, not merged\n";
   }
-  if (!done->remark.empty()) console.out << done->remark << '\n';
+  for (const std::string& remark : done->remarks) console.out << remark << '\n';
+  if (!done->warning.empty()) console.err << "paretod: warning: " << done->warning << '\n';
   return exit_ok;
 }
 

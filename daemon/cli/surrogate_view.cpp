@@ -170,9 +170,13 @@ Lines surrogate_view(const Json& surrogate, const Page& page) {
   out.emplace_back();
   append(out, models_table(at(surrogate, "objectives")).lines(page.width));
   out.emplace_back();
-  std::string verdict = text_at(surrogate, "verdict");
+  const std::string verdict = text_at(surrogate, "verdict");
   const std::string reason = text_at(surrogate, "verdict_reason");
   add_wrapped(out, "verdict: " + verdict + (reason.empty() ? "" : ": " + reason), page);
+  if (verdict == "unclear") {
+    out.push_back("         paretod verify " + text_at(surrogate, "job") +
+                  " --count N has N points measured");
+  }
   if (at(surrogate, "coordinates").is_array()) {
     std::string box;
     for (const Json& c : at(surrogate, "coordinates")) {
@@ -284,7 +288,11 @@ Lines verified_view(const Json& verification, const std::vector<Json>& measured,
     }
   }
   table.add_column("candidate", std::move(candidates));
-  return table.lines(page.width);
+  Lines out = table.lines(page.width);
+  const std::uint64_t fidelity = count_at(trials[0], "fidelity");
+  out.push_back(fidelity > 0 ? "evaluated at fidelity " + format_count(fidelity)
+                             : "evaluated at the evaluator's usual fidelity");
+  return out;
 }
 
 }  // namespace paretod::cli

@@ -159,6 +159,13 @@ int Watch::finish(const HttpReply& reply, const Json& job) {
                  << "  paretod trials " << job_ << session_.reach << '\n'
                  << "  paretod export " << job_ << " -o " << job_ << ".jsonl" << session_.reach
                  << '\n';
+    // Only jobs whose optimizer fits one have a surrogate.
+    const auto surrogate = session_.api.get_json(job_path(job_, "/surrogate"));
+    if (surrogate && text_at(*surrogate, "source") == "predicted") {
+      console_.out << "  paretod surrogate " << job_ << session_.reach << '\n'
+                   << "  paretod front " << job_ << " --predicted" << session_.reach << '\n'
+                   << "  paretod verify " << job_ << " --count 4 --wait" << session_.reach << '\n';
+    }
   }
   return succeeded ? exit_ok : exit_refused;
 }

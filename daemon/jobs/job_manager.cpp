@@ -264,6 +264,15 @@ Result<std::vector<ImportedTrial>> JobManager::look_up_import(const JobSpec& spe
   });
   if (refusal) return *refusal;
   if (imported.empty()) return refuse("it has no successful trial yet");
+  SearchProblem problem = spec.problem();
+  for (const ImportedTrial& trial : imported) {
+    problem.known.push_back(
+        trial_view(problem.known.size() + 1, trial.candidate, trial.outcome, spec.objectives));
+  }
+  const Optimizer& optimizer = *catalog_.optimizer(spec.optimizer);
+  if (Problems problems = optimizer.check(problem, spec.optimizer_params); !problems.empty()) {
+    return invalid("the job spec is not valid", std::move(problems));
+  }
   return imported;
 }
 

@@ -82,7 +82,8 @@ class JobManager {
   Result<void> fold(const std::string& id, EventId after, JobState& state);
   /// Null for a log that was never finished creating.
   Result<std::shared_ptr<Job>> load(const std::string& id);
-  /// The trials that the spec asks to import; none if it asks for none.
+  /// The trials that the spec asks to import; none if it asks for none.  With them the optimizer
+  /// can run.
   [[nodiscard]] Result<std::vector<ImportedTrial>> look_up_import(const JobSpec& spec) const;
   Result<void> begin_log(const std::string& id, const Event& created);
   Result<Created> repeated(const std::string& id, const std::string& request_digest);

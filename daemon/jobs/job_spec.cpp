@@ -398,7 +398,10 @@ Result<JobSpec> job_spec_from_json(const json& document, const Catalog& catalog)
   // The optimizer's and evaluator's own demands are asked only about a well-formed problem.
   if (problems.empty()) {
     spec.optimizer_revision = optimizer->revision;
-    append(problems, optimizer->check(spec.problem(), spec.optimizer_params));
+    // With an import only the job manager knows the whole problem.
+    if (spec.import.job.empty()) {
+      append(problems, optimizer->check(spec.problem(), spec.optimizer_params));
+    }
     append(problems, evaluator->evaluator->check({.job = "",
                                                   .space = spec.space,
                                                   .objectives = spec.objectives,

@@ -74,7 +74,8 @@ struct JobSpec {
 };
 
 /// Reads, completes and checks a job spec against what this daemon has.  Every offending field is
-/// named; nothing is created.
+/// named; nothing is created.  What the optimizer demands of a job with an import is checked by
+/// JobManager::create, which knows what is imported.
 Result<JobSpec> job_spec_from_json(const nlohmann::json& document, const Catalog& catalog);
 /// Reads back what to_json wrote, without consulting a catalog (the log is self-contained).
 Result<JobSpec> stored_job_spec(const nlohmann::json& document);

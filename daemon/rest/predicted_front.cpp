@@ -1,6 +1,7 @@
 #include "daemon/rest/predicted_front.hpp"
 
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,8 +29,9 @@ std::string number_text(double value) {
 struct Answer {
   const JobSpec* spec = nullptr;
   JobStatus status = JobStatus::queued;
-  std::vector<PredictedPoint> points;  ///< those that meet the constraints
+  std::vector<PredictedPoint> points;  ///< at most `limit` of those that meet the constraints
   std::size_t front_size = 0;
+  std::size_t satisfied = 0;               ///< all that meet the constraints
   std::optional<SurrogateAnswer> chosen;   ///< meets the constraints
   std::optional<SurrogateAnswer> closest;  ///< if nothing does
   std::map<TrialNumber, FrontPoint> nearest;
@@ -59,14 +61,31 @@ void look_up_nearest(Job& job, Answer& answer) {
   });
 }
 
+/// To `limit` of them, evenly and with both ends.
+void thin(std::vector<PredictedPoint>& points, std::size_t limit) {
+  if (points.size() <= limit) return;
+  std::vector<PredictedPoint> kept;
+  for (std::size_t i = 0; i < limit; ++i) {
+    const std::size_t place = limit == 1 ? 0 : i * (points.size() - 1) / (limit - 1);
+    kept.push_back(std::move(points[place]));
+  }
+  points = std::move(kept);
+}
+
 Answer answer_of(Job& job, const JobSurrogate& surrogate, const FrontQuery& query,
                  std::size_t limit) {
   Answer answer;
   answer.spec = &spec_of(job);
   answer.status = job.status();
-  answer.points = surrogate.model->front(limit);
+  answer.points = surrogate.model->front(std::numeric_limits<std::size_t>::max());
   answer.front_size = answer.points.size();
   std::erase_if(answer.points, [&](const auto& point) { return !meets(point, query.where); });
+  answer.satisfied = answer.points.size();
+  if (answer.satisfied == answer.front_size) {
+    if (limit < answer.front_size) answer.points = surrogate.model->front(limit);
+  } else {
+    thin(answer.points, limit);
+  }
   if (query.chooses() || (!query.where.empty() && answer.points.empty())) {
     SurrogateAnswer solved = surrogate.model->solve(surrogate_query(query));
     if (solved.miss > 0) {
@@ -147,7 +166,7 @@ json why_view(const SurrogateAnswer& solved, const FrontQuery& query,
 json where_view(const Answer& answer, const FrontQuery& query) {
   if (query.where.empty()) return nullptr;
   json view{{"constraints", constraint_texts(query, answer.spec->objectives)},
-            {"satisfied", answer.points.size()},
+            {"satisfied", answer.satisfied},
             {"of", answer.front_size},
             {"closest", nullptr}};
   if (answer.closest) view["closest"] = point_view(answer.closest->point, answer);

@@ -62,12 +62,16 @@ void read_candidates(ObjectReader& reader, const JobSpec& spec, VerifyRequest& r
   }
 }
 
-std::uint64_t latest_fidelity(JobState& state) {
+/// What the search itself asks for: of its latest trial that is ok, or else its latest.
+std::uint64_t usual_fidelity(JobState& state) {
+  const TrialRecord* latest = nullptr;
   for (auto number = state.told_order().rbegin(); number != state.told_order().rend(); ++number) {
     const TrialRecord& record = state.trials()[*number - 1];
+    if (record.injected || *number <= state.imported()) continue;
     if (record.outcome->status == TrialStatus::ok) return record.candidate.fidelity;
+    if (latest == nullptr) latest = &record;
   }
-  return 0;
+  return latest != nullptr ? latest->candidate.fidelity : 0;
 }
 
 }  // namespace
@@ -122,7 +126,7 @@ Result<std::vector<Candidate>> candidates_of(Job& job, const VerifyRequest& requ
     }
   }
   return job.with_state([&](JobState& state) -> Result<std::vector<Candidate>> {
-    const std::uint64_t fidelity = request.fidelity.value_or(latest_fidelity(state));
+    const std::uint64_t fidelity = request.fidelity.value_or(usual_fidelity(state));
     std::vector<Candidate> candidates;
     Problems problems;
     for (std::size_t i = 0; i < points.size(); ++i) {

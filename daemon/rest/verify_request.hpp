@@ -16,7 +16,7 @@ struct VerifyRequest {
   std::size_t count = 1;
   FrontQuery query = {};
   std::vector<Point> candidates = {};
-  std::optional<std::uint64_t> fidelity = {};  ///< empty: that of the trial measured last
+  std::optional<std::uint64_t> fidelity = {};  ///< empty: what the search asks for
   std::uint64_t replicate = 0;
 };
 

@@ -78,10 +78,11 @@ class Checker {
     }
     if (!finite) return;
     if (rule_.method == MergeMethod::fisher && (negative || sum < least_sum)) {
-      add(at + "/weights", "have to be at least 0, one of them more: they weigh importances");
+      add(at + "/weights",
+          "the weights have to be at least 0, one of them more: they weigh importances");
     } else if (rule_.method == MergeMethod::linear && rule_.normalize &&
                std::abs(sum) < least_sum) {
-      add(at + "/weights", "sum to " + std::to_string(sum) +
+      add(at + "/weights", "the weights sum to " + std::to_string(sum) +
                                ", and normalize divides by their sum; change a weight, "
                                "or set normalize to false");
     }

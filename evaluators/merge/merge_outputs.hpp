@@ -1,9 +1,12 @@
 #pragma once
-// The two places that merged models go to: memory, and folders of safetensors files.
+// The two places that merged models go to: memory, and folders of safetensors files; and a watch on
+// what goes to the second.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "adapters/safetensors/safetensors_writer.hpp"
@@ -49,6 +52,26 @@ class FileOutput final : public MergeOutput {
 
  private:
   std::span<SafetensorsWriter> writers_;
+};
+
+/// Counts what is not a finite number on its way to another output, while it is in the cache: a NaN
+/// of a source, or what float16 cannot hold.
+class FiniteCheck final : public MergeOutput {
+ public:
+  /// Both outlive it.  `to` has no memory of its own.
+  FiniteCheck(MergeOutput& to, std::span<const TensorLayout> layouts);
+
+  [[nodiscard]] std::byte* memory(std::size_t, std::size_t) override { return nullptr; }
+  Result<void> write(std::size_t candidate, std::size_t tensor, std::uint64_t offset,
+                     std::span<const std::byte> bytes) override;
+  /// Empty if all is finite; else how many are not, in which tensors, and what may be the matter.
+  /// Call after the merge.
+  [[nodiscard]] std::string warning() const;
+
+ private:
+  MergeOutput& to_;
+  const std::span<const TensorLayout> layouts_;
+  std::vector<std::atomic<std::uint64_t>> nans_, infinities_;  ///< by tensor
 };
 
 }  // namespace paretod

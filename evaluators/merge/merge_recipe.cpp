@@ -268,6 +268,55 @@ Result<MergeRecipe> load_recipe(const std::string& file) {
   return error;
 }
 
+Problems in_recipe(const MergeRecipe& recipe, Problems problems) {
+  // "/groups/0/weights/1"
+  struct Place {
+    std::size_t group = 0;
+    std::string field;
+    std::string index;
+  };
+  const auto place_of = [](const std::string& pointer) -> std::optional<Place> {
+    std::vector<std::string> parts;
+    std::istringstream text(pointer);
+    for (std::string part; std::getline(text, part, '/');) parts.push_back(part);
+    if (parts.size() < 4 || parts[1] != "groups") return {};
+    return Place{std::stoul(parts[2]), parts[3], parts.size() > 4 ? parts[4] : ""};
+  };
+  const std::size_t whole = recipe.rule.groups.size();
+  Problems result;
+  std::set<std::string> of_whole;  // what is wrong, wherever it is
+  for (const Problem& problem : problems) {
+    const auto place = place_of(problem.pointer);
+    if (place && place->group == whole) {
+      of_whole.insert(place->field + "/" + place->index + problem.message);
+    }
+  }
+  for (Problem& problem : problems) {
+    const auto place = place_of(problem.pointer);
+    if (!place) {
+      result.push_back(std::move(problem));
+      continue;
+    }
+    const auto& [group, field, index] = *place;
+    if (group != whole && of_whole.contains(field + "/" + index + problem.message)) continue;
+    const std::string name = field == "weights"     ? "weight"
+                             : field == "densities" ? "density"
+                                                    : field;
+    std::string pointer = group == whole ? "" : "/groups/" + std::to_string(group);
+    const bool by_source = name != field;
+    if (group != whole) {
+      pointer += "/" + name;
+      if (!index.empty()) pointer += "/" + recipe.paths.sources[std::stoul(index)].name;
+    } else if (by_source) {
+      pointer += "/sources" + (index.empty() ? "" : "/" + index + "/" + name);
+    } else {
+      pointer += "/" + name;
+    }
+    result.push_back({std::move(pointer), std::move(problem.message)});
+  }
+  return result;
+}
+
 std::string recipe_text(const MergeRecipe& recipe) {
   const MergeRule& rule = recipe.rule;
   const MergeTraits traits = traits_of(rule.method);

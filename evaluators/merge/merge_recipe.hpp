@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "evaluators/merge/merge_method.hpp"
 #include "evaluators/merge/merge_sources.hpp"
@@ -35,9 +36,18 @@ Result<MergeRecipe> load_recipe(const std::string& file);
 /// Indented text that parse_recipe() reads back.
 std::string recipe_text(const MergeRecipe& recipe);
 
+/// Problems of check_candidate(), for numbers laid out as the recipe's, where its fields are:
+/// "/sources/1/weight", "/groups/0/weight/code", "/lambda".  Those that a group has from the whole
+/// are named once.
+Problems in_recipe(const MergeRecipe& recipe, Problems problems);
+
 /// The recipe as a mergekit configuration in YAML.  Groups become filters: those of substrings as
 /// they are, others as lists of the names of their tensors, so that mergekit chooses the same ones.
-/// An error where mergekit has no such method.
+/// A model file that is its folder's only model, with a config.json beside it, is named by the
+/// folder, as mergekit wants it; mergekit_obstacles() head the text.  An error where mergekit has
+/// no such method.
 Result<std::string> mergekit_text(const MergeRecipe& recipe, const MergeSources& sources);
+/// What has to be done before mergekit can read the recipe's models; usually nothing.
+std::vector<std::string> mergekit_obstacles(const MergeRecipe& recipe);
 
 }  // namespace paretod

@@ -85,7 +85,8 @@ std::vector<Outcome> NativeMergeEvaluator::evaluate_batch(
   for (std::size_t i = 0; i < requests.size(); ++i) {
     MergeCandidate candidate =
         setup_.space.numbers(requests[i].context->space, requests[i].candidate);
-    const Problems problems = check_candidate(rule, setup_.sources->source_count(), candidate);
+    const Problems problems = in_recipe(
+        setup_.space.recipe(), check_candidate(rule, setup_.sources->source_count(), candidate));
     if (problems.empty()) {
       candidates.push_back(std::move(candidate));
       merged.push_back(i);

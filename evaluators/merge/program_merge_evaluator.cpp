@@ -136,7 +136,8 @@ void ProgramMergeEvaluator::merge(std::vector<Waiting> batch) {
   for (Waiting& waiting : batch) {
     const EvaluationRequest& request = waiting.request;
     MergeCandidate candidate = setup_.space.numbers(request.context->space, request.candidate);
-    const Problems problems = check_candidate(rule, setup_.sources->source_count(), candidate);
+    const Problems problems = in_recipe(
+        setup_.space.recipe(), check_candidate(rule, setup_.sources->source_count(), candidate));
     if (problems.empty()) {
       candidates.push_back(std::move(candidate));
       ready.push_back(std::move(waiting));

@@ -1,11 +1,36 @@
 #include <algorithm>
+#include <filesystem>
 #include <functional>
+#include <set>
 
 #include "adapters/mergekit/mergekit_config.hpp"
+#include "adapters/safetensors/model_files.hpp"
 #include "evaluators/merge/merge_recipe.hpp"
 
 namespace paretod {
 namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* config_name = "config.json";
+
+bool is_there(const fs::path& path) {
+  std::error_code failure;
+  return fs::is_regular_file(path, failure);
+}
+
+/// mergekit opens folders as Hugging Face models, by config.json; of the weights it takes an index
+/// first, then model.safetensors.
+bool names_its_folder(const fs::path& file) {
+  const fs::path folder = file.parent_path();
+  return file.filename() == model_file_name && is_there(folder / config_name) &&
+         !is_there(folder / model_index_name);
+}
+
+/// The model as mergekit has to be told of it.
+std::string mergekit_path(const std::string& path) {
+  return is_there(path) && names_its_folder(path) ? fs::path(path).parent_path().string() : path;
+}
 
 using Numbers = std::function<double(const GroupCoefficients&)>;
 
@@ -23,13 +48,14 @@ class Converter {
   MergekitConfig convert() {
     const MergeMethod method = recipe_.rule.method;
     MergekitConfig config;
+    config.comments = mergekit_obstacles(recipe_);
     config.merge_method = name_of(method);
     const auto& models = recipe_.paths.sources;
-    if (traits_.uses_base) config.base_model = recipe_.paths.base;
-    if (method == MergeMethod::slerp) config.base_model = models[0].path;
+    if (traits_.uses_base) config.base_model = mergekit_path(recipe_.paths.base);
+    if (method == MergeMethod::slerp) config.base_model = mergekit_path(models[0].path);
     for (std::size_t k = 0; k < models.size(); ++k) {
       MergekitConfig::Model& model = config.models.emplace_back();
-      model.path = models[k].path;
+      model.path = mergekit_path(models[k].path);
       if (method == MergeMethod::slerp) continue;
       add(model.parameters, "weight", [k](const auto& group) { return group.weights[k]; });
       if (traits_.sparsifier == Sparsifier::none) continue;
@@ -115,6 +141,26 @@ Result<std::string> mergekit_text(const MergeRecipe& recipe, const MergeSources&
     return invalid("mergekit has no method " + std::string(name_of(recipe.rule.method)));
   }
   return to_yaml(Converter(recipe, sources).convert());
+}
+
+std::vector<std::string> mergekit_obstacles(const MergeRecipe& recipe) {
+  std::vector<std::string> paths;
+  if (traits_of(recipe.rule.method).uses_base) paths.push_back(recipe.paths.base);
+  for (const MergePaths::Source& source : recipe.paths.sources) paths.push_back(source.path);
+  std::vector<std::string> obstacles;
+  std::set<std::string> seen;
+  for (const std::string& path : paths) {
+    if (!seen.insert(path).second) continue;
+    if (is_there(path) && !names_its_folder(path)) {
+      obstacles.push_back("mergekit cannot read the file " + path +
+                          ": make a folder with the model's config.json and this file as "
+                          "model.safetensors, and name that folder in mergekit.yml instead");
+    } else if (!is_there(path) && !is_there(fs::path(path) / config_name)) {
+      obstacles.push_back("mergekit cannot read the folder " + path +
+                          ": put the model's config.json into it");
+    }
+  }
+  return obstacles;
 }
 
 }  // namespace paretod

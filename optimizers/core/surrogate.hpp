@@ -90,7 +90,7 @@ struct SurrogateSummary {
   std::vector<ObjectiveModel> objectives;
   std::vector<double> ideal, nadir;  ///< of the predicted front
   std::string verdict;  ///< "trade-off"; "single solution": one point is best in every objective,
-                        ///< as far as the models can tell; "unclear"
+                        ///< which there is evidence of; "unclear"
   std::string verdict_reason;
   std::size_t observations = 0;       ///< points with a measurement
   std::size_t infeasible = 0;         ///< points without

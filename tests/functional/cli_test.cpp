@@ -536,6 +536,20 @@ TEST_F(CliTest, WatchFollowsAJobToItsReport) {
             "  paretod export lcsc-digits-7k3fq2 -o lcsc-digits-7k3fq2.jsonl\n");
 }
 
+TEST_F(CliTest, WatchNamesTheSurrogateWhereThereIsOne) {
+  script_ = [](const FakeRequest& request) {
+    if (request.target == job_target) return json_reply(job("succeeded", 1500, report()));
+    if (request.target == job_target + "/surrogate") return json_reply({{"source", "predicted"}});
+    return json_reply(front());
+  };
+  EXPECT_EQ(run({"watch", job_id}), 0) << err_;
+  EXPECT_NE(out_.find("  paretod surrogate lcsc-digits-7k3fq2\n"
+                      "  paretod front lcsc-digits-7k3fq2 --predicted\n"
+                      "  paretod verify lcsc-digits-7k3fq2 --count 4 --wait\n"),
+            std::string::npos)
+      << out_;
+}
+
 TEST_F(CliTest, WatchShowsTheFrontWhereThereIsNoReport) {
   script_ = one_by_one({json_reply(job("cancelled", 700))});
   EXPECT_EQ(run({"watch", job_id}), 1);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Merging with the real binary: the command line, the evaluator in a real daemon with a real program,
 exports, what a kill leaves behind, docs/merging.md.  numpy and torch are tested where they are."""
+import array
 import importlib.util
 import json
 import math
@@ -144,6 +145,30 @@ class CommandLine(Folder):
         self.assertIn('cut short', cli('merge', '-r', self.recipe(), '-o', out, code=1))
         self.assertFalse(out.exists())
         self.assertIn('needs at least', cli('merge', '-r', self.tiny_memory(), '-o', out, '--memory', '1', code=1))
+
+    def test_what_is_not_finite_is_named_and_mergekit_gets_folders(self):
+        source = self.folder / 'math/model.safetensors'
+        tensors = {name: (shape, list(array.array('f', data)))
+                   for name, (_, shape, data) in safetensors.read(source).items()}
+        tensors['lm_head.bias'][1][1] = math.nan
+        safetensors.write(source, tensors)
+        out = self.folder / 'out'
+        done = subprocess.run([BINARY, 'merge', '-r', self.recipe(base='base/model.safetensors'), '-o', out],
+                              capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn('paretod: warning: 1 number of the merged model is not finite (1 NaN, 0 infinite), '
+                      'in 1 tensor: "lm_head.bias" (1 of 3)', done.stderr)
+        self.assertTrue((out / 'config.json').exists())
+        text = (out / 'mergekit.yml').read_text()
+        self.assertIn(f'base_model: "{self.folder}/base"\n', text)
+        self.assertIn(f'mergekit cannot read the folder {self.folder}/code: put', done.stdout)
+        self.assertTrue(text.startswith('# mergekit cannot read the folder'), text)
+        opposite = [{**RECIPE['sources'][0], 'weight': 1}, {**RECIPE['sources'][1], 'weight': -1}]
+        refused = self.recipe(method='linear', sources=opposite)
+        recipe = json.loads(refused.read_text())
+        del recipe['base']
+        refused.write_text(json.dumps(recipe))
+        self.assertIn('/sources: the weights sum to 0', cli('merge', '-r', refused, '-o', out / 'no', code=1))
 
     def tiny_memory(self):
         safetensors.models(self.folder)

@@ -45,6 +45,15 @@ TEST(CliSurrogate, ShowsAModelPerObjective) {
   }
 }
 
+TEST(CliSurrogate, SaysHowAnUnclearVerdictIsCleared) {
+  Json surrogate = Json::parse(R"({"job":"map-abc","objectives":[],"verdict":"unclear",
+    "verdict_reason":"have about 6 more points measured"})");
+  const char* command = "paretod verify map-abc --count N has N points measured";
+  EXPECT_NE(joined(surrogate_view(surrogate, {})).find(command), std::string::npos);
+  surrogate["verdict"] = "trade-off";
+  EXPECT_EQ(joined(surrogate_view(surrogate, {})).find(command), std::string::npos);
+}
+
 TEST(CliSurrogate, ShowsThePredictedFrontAndTheMeasuredOneInThePicture) {
   const Json measured = Json::parse(R"({"points":[
     {"objectives":{"a":{"value":0.8},"b":{"value":0.7}}}]})");

@@ -177,6 +177,27 @@ TEST_F(Imports, ACrashAnywhereLeavesNoTrace) {
   }
 }
 
+TEST_F(Imports, CountWhereAnOptimizerNeedsTrials) {
+  const auto jobs = manager();
+  const auto answer = [&](std::uint64_t imported, std::uint64_t trials) {
+    json document = json::parse(text(R"({"optimizer":"map"})"));
+    document["import"] = {{"job", first}, {"trials", imported}};
+    document["budget"]["trials"] = trials;
+    const auto created = jobs->create(spec_from(document.dump(), *catalog), "", "");
+    if (!created) return created.error().text();
+    created->job->wait([](JobStatus) { return false; });
+    return created->job->with_state([](JobState& state) {
+      return std::string(name_of(state.status())) + " with " +
+             std::to_string(state.told_order().size() - state.imported());
+    });
+  };
+  // Six coefficients and three points to judge them by.
+  EXPECT_EQ(answer(8, 4), "succeeded with 4");
+  const std::string few = answer(3, 4);
+  EXPECT_THAT(few, HasSubstr("/budget/trials: map fits 6 coefficients"));
+  EXPECT_THAT(few, HasSubstr("at least 6 trials"));
+}
+
 TEST_F(Imports, AreRefusedFromUnknownOrDifferentJobs) {
   const auto jobs = manager();
   const auto refusal = [&](const std::string& patch) {

@@ -387,27 +387,119 @@ TEST(MapModel, AnswersOverAFullSimplexAreShares) {
 }
 
 TEST(MapModel, TellsASingleSolutionFromATradeOff) {
-  const SearchProblem problem = problem_of(box(3), 2, 0);
-  const auto verdict = [&](double apart) {
-    return (*MapModel::fit(problem, {},
-                           design_trials(problem, 20,
-                                         [&](const Candidate& c) {
-                                           std::vector<double> y;
-                                           for (const double shift : {0.0, apart}) {
-                                             double sum = 0;
-                                             for (const double x : c.point)
-                                               sum += (x - 0.4 - shift) * (x - 0.4 - shift);
-                                             y.push_back(0.9 * std::exp(-sum));
-                                           }
-                                           Rng rng(hash_of(c.point));
-                                           for (double& a : y) a += 0.005 * rng.normal();
-                                           return outcome_of(y);
-                                         })))
-        ->summary()
-        .verdict;
+  const SearchProblem problem = problem_of(box(3), 2, 26);
+  const auto outcome = [](double apart) {
+    return [apart](const Candidate& c) {
+      std::vector<double> y;
+      for (const double shift : {0.0, apart}) {
+        double sum = 0;
+        for (const double x : c.point) sum += (x - 0.4 - shift) * (x - 0.4 - shift);
+        y.push_back(0.9 * std::exp(-sum));
+      }
+      Rng rng(hash_of(c.point));
+      for (double& a : y) a += 0.005 * rng.normal();
+      return outcome_of(y);
+    };
   };
-  EXPECT_EQ(verdict(0), "single solution");
-  EXPECT_EQ(verdict(0.4), "trade-off");
+  const auto judged = [&](const std::vector<Trial>& trials) {
+    const auto model = *MapModel::fit(problem, {}, trials);
+    return model->summary().verdict + ": " + model->summary().verdict_reason;
+  };
+  const std::string predicted = judged(design_trials(problem, 20, outcome(0)));
+  EXPECT_TRUE(predicted.starts_with("unclear: one point is predicted to be best in everything"))
+      << predicted;
+  const std::string single = judged(trials_of(run(problem, {}, outcome(0)), problem));
+  EXPECT_TRUE(single.starts_with("single solution: trial ")) << single;
+  EXPECT_TRUE(judged(design_trials(problem, 20, outcome(0.4))).starts_with("trade-off: "));
+}
+
+/// What a search over two coefficients says in the end: how often each verdict, of `seeds`
+/// searches.
+std::map<std::string, int> verdicts(std::uint64_t trials, std::uint64_t seeds,
+                                    const std::function<Outcome(const Candidate&)>& outcome) {
+  std::map<std::string, int> counts;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    SearchProblem problem = problem_of(box(2), 2, trials);
+    problem.seed = seed;
+    const ScriptedRun done = run(problem, {}, outcome);
+    const auto model = *MapModel::fit(problem, {}, trials_of(done, problem));
+    ++counts[model->summary().verdict];
+    EXPECT_FALSE(model->summary().verdict_reason.empty());
+    if (model->summary().verdict != "unclear") continue;
+    EXPECT_NE(model->summary().verdict_reason.find("more points measured"), std::string::npos)
+        << "what would clear it";
+  }
+  return counts;
+}
+
+double bump(const Point& at, const Point& peak, const Point& sharpness) {
+  double sum = 0;
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    sum += sharpness[i] * (at[i] - peak[i]) * (at[i] - peak[i]);
+  }
+  return std::exp(-sum);
+}
+
+TEST(MapModel, ModelsThatCannotTellAreNoEvidenceOfASingleSolution) {
+  // Peaks far apart, of shapes from nearly quadratic to hopelessly not.
+  for (const double sharp : {2.0, 4.0, 8.0, 16.0}) {
+    const auto outcome = [&](const Candidate& c) {
+      return outcome_of(
+          {bump(c.point, {0.8, 0.2}, {sharp, sharp}), bump(c.point, {0.2, 0.7}, {sharp, sharp})});
+    };
+    EXPECT_EQ(verdicts(12, 8, outcome)["single solution"], 0) << sharp;
+    auto later = verdicts(24, 8, outcome);
+    EXPECT_EQ(later["single solution"], 0) << sharp;
+    EXPECT_GE(later["trade-off"], 7) << sharp;
+  }
+  auto cut = verdicts(24, 8, [&](const Candidate& c) {
+    Outcome outcome =
+        outcome_of({bump(c.point, {0.8, 0.2}, {6, 6}), bump(c.point, {0.2, 0.7}, {6, 6})});
+    if (c.point[0] + c.point[1] < 0.75 || c.point[1] > 0.85) {
+      outcome = {};
+      outcome.status = TrialStatus::infeasible;
+    }
+    return outcome;
+  });
+  EXPECT_EQ(cut["single solution"], 0);
+  EXPECT_GE(cut["trade-off"], 7);
+}
+
+TEST(MapModel, ASingleSolutionIsFoundWhereThereIsOne) {
+  const auto same = [](double noise) {
+    return [noise](const Candidate& c) {
+      Rng rng(hash_of(c.point));
+      return outcome_of({bump(c.point, {0.4, 0.6}, {1, 4}) + noise * rng.normal(),
+                         bump(c.point, {0.4, 0.6}, {4, 1}) + noise * rng.normal()});
+    };
+  };
+  for (const double noise : {0.0, 0.01}) {
+    auto found = verdicts(24, 8, same(noise));
+    EXPECT_GE(found["single solution"], 5) << noise;
+    EXPECT_EQ(found["trade-off"], 0) << noise;
+  }
+}
+
+TEST(MapModel, MeasurementsSettleWhatTheModelsCannot) {
+  // Noise of known size: the models know nothing, and two trials differ by 10 of its sizes.
+  const SearchProblem problem = problem_of(box(2), 2, 0);
+  const auto measured = [&](double size) {
+    std::vector<Trial> trials = design_trials(problem, 12, [&](const Candidate& c) {
+      Rng rng(hash_of(c.point));
+      Outcome outcome = outcome_of({0.5 + 0.02 * rng.normal(), 0.5 + 0.02 * rng.normal()});
+      for (auto& value : outcome.objectives) value.standard_error = 0.02;
+      return outcome;
+    });
+    trials[3].objectives = {-0.5 - size, -0.5 + size};
+    trials[7].objectives = {-0.5 + size, -0.5 - size};
+    return *MapModel::fit(problem, {}, trials);
+  };
+  EXPECT_EQ(measured(0.01)->summary().verdict, "unclear");
+  const auto apart = measured(0.2);
+  EXPECT_EQ(apart->summary().verdict, "trade-off");
+  EXPECT_NE(apart->summary().verdict_reason.find("trial 4 has acc0 0.7, acc1 0.3"),
+            std::string::npos)
+      << apart->summary().verdict_reason;
 }
 
 TEST(MapModel, AMetricThatNeverVariesIsNamed) {
@@ -741,6 +833,8 @@ TEST(Map, RefusesWhatItCannotModelWithPointers) {
   const std::string small = refusal(problem_of(box(8), 8, 40));
   EXPECT_NE(small.find("45 coefficients per objective"), std::string::npos) << small;
   EXPECT_NE(small.find("at least 48 trials"), std::string::npos) << small;
+  EXPECT_TRUE(refusal(problem_of(box(2), 2, 60), {{"design", std::int64_t{100}}})
+                  .starts_with("/optimizer/params/design: 100 points are more than the budget"));
   EXPECT_TRUE(
       refusal(problem_of(box(2), 2, 0), {{"tolerance", 0.0}}).starts_with("/budget/trials"));
   EXPECT_TRUE(refusal(problem_of(box(2), 2, 50), {{"preference", std::vector<double>{1, 2}}})

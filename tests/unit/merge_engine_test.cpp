@@ -388,6 +388,49 @@ TEST_F(MergeEngineTest, RefusesCoefficientsThatMeanNothing) {
   EXPECT_EQ(check_candidate(MergeRule::of(MergeMethod::linear), 1, {}).size(), 1U);
 }
 
+TEST(FiniteCheck, CountsWhatIsNotFiniteOfEachDtype) {
+  struct Passed final : MergeOutput {
+    std::byte* memory(std::size_t, std::size_t) override { return nullptr; }
+    Result<void> write(std::size_t, std::size_t, std::uint64_t,
+                       std::span<const std::byte> bytes) override {
+      written += bytes.size();
+      return {};
+    }
+    std::size_t written = 0;
+  } files;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<TensorLayout> layouts{{"a", DType::f32, {5'000}},
+                                          {"b", DType::f16, {5'000}},
+                                          {"c", DType::bf16, {5'000}},
+                                          {"d", DType::f32, {5'000}},
+                                          {"e", DType::i64, {1}}};
+  FiniteCheck check(files, layouts);
+  std::vector<float> values(5'000);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) - 2'000;
+  const auto write = [&](std::size_t tensor) {
+    const auto bytes = stored(layouts[tensor].dtype, values);
+    EXPECT_TRUE(check.write(0, tensor, 0, bytes));
+  };
+  for (std::size_t t = 0; t < 4; ++t) write(t);
+  const std::int64_t integer = -1;  // all bits set
+  EXPECT_TRUE(check.write(0, 4, 0, std::as_bytes(std::span(&integer, 1))));
+  EXPECT_EQ(check.warning(), "");
+  EXPECT_EQ(files.written, 2 * 20'000 + 2 * 10'000 + 8U);
+
+  values[4'999] = nan;
+  values[0] = -nan;
+  write(2);
+  values[0] = values[4'999] = 0;
+  values[1'024] = 70'000;
+  values[1'025] = -infinity;
+  write(1);
+  EXPECT_EQ(check.warning(),
+            "4 numbers of the merged model are not finite (2 NaN, 2 infinite), in 2 tensors: "
+            "\"b\" (2 of 5000), \"c\" (2 of 5000); look for them in the sources; float16 ends at "
+            "65504: take dtype bfloat16 or float32, or smaller weights");
+}
+
 TEST_F(MergeEngineTest, RefusesNegativeImportances) {
   const std::vector<TensorLayout> layout{{"w", DType::f32, {100}}};
   write(layout, 2);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "tests/support/scratch_directory.hpp"
@@ -12,6 +14,7 @@ namespace paretod {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 constexpr const char* whole = R"({
   "method": "della", "base": "base", "dtype": "bfloat16", "lambda": 0.8, "epsilon": 0.1,
@@ -86,6 +89,69 @@ TEST(MergeRecipe, ErrorsPointAtTheField) {
       HasSubstr("/groups/0/weight/x"));
 }
 
+TEST(MergeRecipe, ProblemsOfItsNumbersPointAtWhatWasWritten) {
+  const auto problems = [](const std::string& fields, const std::string& second = "") {
+    const auto recipe = parse_recipe(
+        R"({"method": "linear", "sources": [{"name": "math", "path": "a"},
+            {"name": "code", "path": "b", )" +
+            (second.empty() ? R"("weight": -1)" : second) + "}]" + fields + "}",
+        "");
+    EXPECT_TRUE(recipe) << recipe.error().text();
+    std::string text;
+    for (const Problem& problem :
+         in_recipe(*recipe, check_candidate(recipe->rule, 2, recipe->numbers))) {
+      text += problem.pointer + ": " + problem.message.substr(0, 20) + "\n";
+    }
+    return text;
+  };
+  EXPECT_EQ(problems(""), "/sources: the weights sum to 0\n");
+  EXPECT_EQ(problems(R"(, "groups": [{"name": "g", "match": [{"prefix": "a"}]}])"),
+            "/sources: the weights sum to 0\n")
+      << "named once: the group has it from the whole";
+  EXPECT_EQ(problems(R"(, "groups": [{"name": "g", "match": [{"prefix": "a"}],
+                         "weight": {"math": -2}}])",
+                     R"("weight": 2)"),
+            "/groups/0/weight: the weights sum to 0\n");
+  EXPECT_EQ(problems(R"(, "groups": [{"name": "g", "match": [{"prefix": "a"}],
+                         "weight": {"code": 1e300}}])",
+                     R"("weight": 2)"),
+            "/groups/0/weight/code: has to be a finite n\n");
+  EXPECT_EQ(problems("", R"("weight": 1e300)"), "/sources/1/weight: has to be a finite n\n");
+}
+
+TEST(MergeRecipe, MergekitIsToldFoldersAndWhatItCannotRead) {
+  const test::ScratchDirectory scratch;
+  const std::vector<TensorLayout> layout{{"w", DType::f32, {2}}};
+  for (const char* name : {"base", "math", "code"}) {
+    write_model((scratch.path() / name).string(), layout, random_contents(layout, 1));
+    std::ofstream(scratch.path() / name / "config.json") << "{}";
+  }
+  std::filesystem::copy_file(scratch.path() / "math/model.safetensors",
+                             scratch.path() / "code/code.safetensors");
+  const auto yaml = [&](const std::string& code) {
+    const auto recipe = parse_recipe(
+        R"({"method": "task_arithmetic", "base": "base/model.safetensors",
+            "sources": [{"name": "math", "path": "math"}, {"name": "code", "path": ")" +
+            code + R"("}]})",
+        scratch.path().string());
+    const auto sources = MergeSources::open(recipe->paths, recipe->rule);
+    EXPECT_TRUE(sources) << sources.error().text();
+    return *mergekit_text(*recipe, *sources);
+  };
+  const std::string folder = scratch.path().string();
+  const std::string good = yaml("code/model.safetensors");
+  EXPECT_THAT(good,
+              StartsWith("merge_method: task_arithmetic\nbase_model: \"" + folder + "/base\"\n"));
+  EXPECT_THAT(good, HasSubstr("- model: \"" + folder + "/code\"\n"));
+  EXPECT_THAT(yaml("code/code.safetensors"),
+              StartsWith("# mergekit cannot read the file " + folder +
+                         "/code/code.safetensors: make a folder with the model's config.json and "
+                         "this file as model.safetensors"));
+  std::filesystem::remove(scratch.path() / "math/config.json");
+  EXPECT_THAT(yaml("code"), StartsWith("# mergekit cannot read the folder " + folder +
+                                       "/math: put the model's config.json into it\n"));
+}
+
 /// What mergekit makes of a configuration's parameter for a tensor (mergekit/config.py,
 /// evaluate_setting), read from our YAML.
 double mergekit_value(const std::string& yaml, const std::string& parameter,
@@ -114,6 +180,7 @@ TEST(MergeRecipe, MergekitChoosesTheSameNumbersForEveryTensor) {
   }
   for (const char* name : {"base", "math", "code"}) {
     write_model((scratch.path() / name).string(), layout, random_contents(layout, 1));
+    std::ofstream(scratch.path() / name / "config.json") << "{}";
   }
   for (const char* groups :
        {R"([{"name": "x", "match": [{"contains": "attn"}], "weight": 0.1, "density": 0.7},

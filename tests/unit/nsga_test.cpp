@@ -232,9 +232,36 @@ TEST(Nsga2, StartsFromGivenPointsAndFromTrialsOfAnotherJob) {
 TEST(Nsga2, RefusesWhatItCannotUse) {
   EXPECT_EQ(refusal(nsga2_optimizer(), box(2, 2, 100)), "");
   EXPECT_THAT(refusal(nsga2_optimizer(), box(2, 5, 100)), HasSubstr("/objectives: "));
-  EXPECT_THAT(refusal(nsga2_optimizer(), box(2, 2, 30)), HasSubstr("/optimizer/params/population"));
+  EXPECT_THAT(refusal(nsga2_optimizer(), box(2, 2, 30), {{"population", std::int64_t{50}}}),
+              HasSubstr("/optimizer/params/population: 50 is larger than the budget of 30 trials"));
   EXPECT_THAT(refusal(nsga2_optimizer(), box(2, 2, 30), {{"population", std::int64_t{1}}}),
-              HasSubstr("/optimizer/params/population"));
+              HasSubstr("/optimizer/params/population: must be at least 4"));
+  EXPECT_THAT(refusal(nsga2_optimizer(), box(2, 2, 3)), HasSubstr("/budget/trials"));
+}
+
+TEST(Nsga2, AUsualPopulationFitsASmallBudget) {
+  const auto asked = [](const Optimizer& optimizer, std::size_t objectives, std::uint64_t trials,
+                        const ParamValues& params) {
+    const ScriptedRun done =
+        run(optimizer, box(3, objectives, trials), objectives == 2 ? zdt1 : dtlz2, 1, params);
+    std::vector<Point> points;
+    for (const ScriptedEvent& event : done.log) {
+      if (event.kind == ScriptedEvent::Kind::asked) points.push_back(event.candidate.point);
+    }
+    return points;
+  };
+  const auto as_with = [&](const Optimizer& optimizer, std::size_t objectives, std::uint64_t trials,
+                           std::int64_t population) {
+    const auto usual = asked(optimizer, objectives, trials, {});
+    EXPECT_EQ(usual.size(), trials);
+    EXPECT_NE(usual, asked(optimizer, objectives, trials, {{"population", population - 1}}));
+    return usual == asked(optimizer, objectives, trials, {{"population", population}});
+  };
+  EXPECT_TRUE(as_with(nsga2_optimizer(), 2, 49, 12));
+  EXPECT_TRUE(as_with(nsga2_optimizer(), 2, 20, 5));
+  EXPECT_TRUE(as_with(nsga2_optimizer(), 2, 60, 50)) << "as before there was a rule";
+  EXPECT_TRUE(as_with(nsga3_optimizer(), 3, 60, 15));
+  EXPECT_TRUE(as_with(nsga3_optimizer(), 3, 120, 91));
 }
 
 TEST(Nsga3, SpreadsAFrontOfThreeObjectives) {
@@ -255,7 +282,9 @@ TEST(Nsga3, ReferenceDirectionsAreEvenSplits) {
 TEST(Nsga3, RefusesWhatItCannotUse) {
   EXPECT_EQ(refusal(nsga3_optimizer(), box(4, 8, 400)), "");
   EXPECT_THAT(refusal(nsga3_optimizer(), box(2, 1, 400)), HasSubstr("/objectives: "));
-  EXPECT_THAT(refusal(nsga3_optimizer(), box(2, 3, 50)), HasSubstr("/budget/trials"));
+  EXPECT_THAT(refusal(nsga3_optimizer(), box(2, 3, 3)), HasSubstr("/budget/trials"));
+  EXPECT_THAT(refusal(nsga3_optimizer(), box(2, 3, 50), {{"population", std::int64_t{91}}}),
+              HasSubstr("/optimizer/params/population: 91 is larger than the budget of 50 trials"));
   EXPECT_THAT(refusal(nsga3_optimizer(), box(2, 5, 400), {{"divisions", std::int64_t{50}}}),
               HasSubstr("/optimizer/params/divisions"));
 }

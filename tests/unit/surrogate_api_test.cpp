@@ -152,6 +152,15 @@ TEST(SurrogateApi, PredictsAFrontThatSaysSo) {
   EXPECT_EQ(point["nearest"]["objectives"]["cost"]["value"], measured);
   EXPECT_EQ(point["nearest"]["objectives"]["cost"]["n"], 50);
   EXPECT_DOUBLE_EQ(point["nearest"]["distance"].get<double>(), std::abs(0.3 - measured));
+  const json few = world.get_json(path + "/front?source=predicted&limit=2");
+  EXPECT_EQ(few["front_size"], 11);
+  EXPECT_EQ(few["points"].size(), 2U);
+  const json some = world.get_json(path + "/front?source=predicted&limit=3&where=gain%3E%3D0.35");
+  EXPECT_EQ(some["front_size"], 11);
+  EXPECT_EQ(some["where"]["satisfied"], 7);
+  ASSERT_EQ(some["points"].size(), 3U);
+  EXPECT_EQ(some["points"][0]["candidate"]["x"], 0.4);
+  EXPECT_EQ(some["points"][2]["candidate"]["x"], 1.0);
   // The measured front stays what it was.
   EXPECT_EQ(world.get_json(path + "/front")["source"], "measured");
 }
@@ -278,14 +287,31 @@ TEST(Verify, MeasuresWhatAQuestionChooses) {
   EXPECT_EQ(trial["candidate"]["x"], 0.35);
   EXPECT_EQ(trial["fidelity"], 50);
   wait_until_told(*world.job(path), 6);
-  const HttpResponse again =
-      world.post(path + ":verify", R"({"preference":"cost:1","where":["gain>=0.35"]})");
+  const HttpResponse again = world.post(
+      path + ":verify", R"({"preference":"cost:1","where":["gain>=0.35"],"fidelity":50})");
   EXPECT_EQ(again.status, 409);
   EXPECT_THAT(again.body, HasSubstr("the point that is chosen is trial 6 already"));
   const HttpResponse none =
       world.post(path + ":verify", R"({"knee":true,"where":"gain>=0.8,cost<=0.1"})");
   EXPECT_EQ(none.status, 409);
   EXPECT_THAT(none.body, HasSubstr("no predicted point meets the constraints"));
+}
+
+TEST(Verify, OnesFidelityIsNotTheNextOnes) {
+  World world;
+  const std::string path = world.finished(job_text("line", 5));
+  const auto fidelity = [&](const std::string& body) {
+    const HttpResponse reply = world.post(path + ":verify", body);
+    EXPECT_EQ(reply.status, 202) << reply.body;
+    const json trial = json::parse(reply.body)["trials"][0];
+    wait_until_told(*world.job(path), trial["trial"].get<std::size_t>());
+    return trial["fidelity"].get<std::uint64_t>();
+  };
+  const std::uint64_t usual = world.job(path)->with_state(
+      [](JobState& state) { return state.trials()[0].candidate.fidelity; });
+  EXPECT_EQ(fidelity(R"({"candidates":[{"x":0.52}],"fidelity":100})"), 100U);
+  EXPECT_NE(usual, 100U);
+  EXPECT_EQ(fidelity(R"({"candidates":[{"x":0.56}]})"), usual);
 }
 
 TEST(Verify, GivenCandidatesNeedNoSurrogate) {
