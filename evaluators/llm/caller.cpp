@@ -3,18 +3,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "adapters/json/parse.hpp"
 #include "adapters/llm/refusal.hpp"
 
 namespace paretod::llm {
 namespace {
 
-using nlohmann::json;
-
 /// A pause longer than this is a matter for people.
 constexpr double longest_wait_s = 3'600;
-/// Several hundred alternatives per token make long replies.
-constexpr JsonLimits reply_limits{.depth = 32, .nodes = 4'000'000, .string_bytes = 4U << 20U};
 
 std::int64_t today() {
   using namespace std::chrono;
@@ -183,7 +178,8 @@ bool Caller::prepare(const Shared& pending) {
     result.reason = "this call was paid for before, and nobody learnt its outcome";
   } else {
     auto reply = ledger_.reply(call.key);
-    auto completion = reply ? completion_from_json(*reply) : Result<Completion>(reply.error());
+    auto completion =
+        reply ? completion_from_json(FlatJson(*reply).root()) : Result<Completion>(reply.error());
     if (completion) {
       ++counters_.ledger_hits;
       result.kind = CallResult::Kind::answered;
@@ -239,16 +235,16 @@ void Caller::take(const Shared& pending, HttpOutcome outcome) {
 
 void Caller::take_reply(const Shared& pending, const HttpReply& reply) {
   const Call& call = pending->call;
-  const auto document = parse_json(reply.body, reply_limits);
   if (!call.inference) {
-    // Some say only "Success: ..".
     CallResult result{CallResult::Kind::answered};
-    result.body = document ? *document : json(reply.body.substr(0, 500));
+    result.body = reply.body;
     return finish(pending, std::move(result));
   }
-  auto completion = document ? call.read(*document)
-                             : Result<Completion>(invalid("the server's reply is no JSON: " +
-                                                          document.error().message));
+  const auto parsed = document_.read(reply.body, reply_limits);
+  auto completion =
+      parsed
+          ? call.read(document_.root())
+          : Result<Completion>(invalid("the server's reply is no JSON: " + parsed.error().message));
   if (!completion) {
     const std::string why = redacted(completion.error().message);
     if (options_.prices.paid()) return lose(pending, why);

@@ -20,7 +20,6 @@
 #include <functional>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -34,6 +33,10 @@
 
 namespace paretod::llm {
 
+/// Of replies: several hundred alternatives per token make long ones.
+inline constexpr JsonLimits reply_limits{
+    .depth = 32, .nodes = 4'000'000, .string_bytes = 4U << 20U};
+
 struct Call {
   /// Content hash of whatever the answer depends on.
   std::string key;
@@ -45,7 +48,7 @@ struct Call {
   /// Asks the server even if the answer is known: to see whether it still gives it.
   bool ask_again = false;
   /// What a reply's body is to be read as; the result is what the ledger keeps.
-  std::function<Result<Completion>(const nlohmann::json&)> read = {};
+  std::function<Result<Completion>(const JsonNode&)> read = {};
   std::uint64_t prompt_bound = 0;  ///< tokens, at most
   std::uint64_t output_bound = 0;
 };
@@ -54,8 +57,8 @@ struct CallResult {
   enum class Kind { answered, failed, unknown };
   Kind kind = Kind::failed;
   Completion completion = {};
-  nlohmann::json body = {};  ///< of calls that are no inference
-  CallCost cost = {};        ///< of this call, now; 0 for what the ledger knew
+  std::string body = {};  ///< of calls that are no inference; some servers say only "Success: .."
+  CallCost cost = {};     ///< of this call, now; 0 for what the ledger knew
   bool from_ledger = false;
   std::uint32_t retries = 0;
   std::string reason = {};
@@ -144,6 +147,7 @@ class Caller {
   double timer_at_ = std::numeric_limits<double>::infinity();
   std::size_t under_way_ = 0;  ///< from the intent to the durable outcome
   std::function<void()> idle_;
+  FlatJson document_;  ///< the reply that is being read
   Counters counters_;
 };
 

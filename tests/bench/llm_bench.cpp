@@ -146,7 +146,7 @@ void client(const std::string& url, std::size_t count, std::size_t concurrency,
       call.path = made.path();
       call.body = made.body(prompt_of(asked++));
       call.key = sha256_hex(call.path + call.body);
-      call.read = [&dialect](const json& reply) { return dialect->read_generation(reply); };
+      call.read = [&dialect](const JsonNode& reply) { return dialect->read_generation(reply); };
       caller.call(std::move(call), [&, open](const CallResult& result) {
         if (result.kind != CallResult::Kind::answered || result.from_ledger) std::abort();
         if (++done == count) finished.set_value();
