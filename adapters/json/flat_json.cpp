@@ -51,9 +51,7 @@ class FlatJson::Row {
   void null(Slot) {}
   void boolean(Slot slot, bool value) { at(slot, JsonNode::Kind::boolean).count_ = value ? 1 : 0; }
   void number(Slot slot, std::uint64_t value) { at(slot, JsonNode::Kind::count).count_ = value; }
-  void number(Slot slot, std::int64_t value) {
-    at(slot, JsonNode::Kind::integer).integer_ = value;
-  }
+  void number(Slot slot, std::int64_t value) { at(slot, JsonNode::Kind::integer).integer_ = value; }
   void number(Slot slot, double value) { at(slot, JsonNode::Kind::real).real_ = value; }
   void text(Slot slot, std::string_view text, bool lasting) {
     at(slot, JsonNode::Kind::string).text_ = kept(text, lasting);

@@ -12,6 +12,7 @@
 //
 // Lives on the stack of one parsing function.
 
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -41,10 +42,12 @@ class QuickReader {
 
  private:
   static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-  static bool is_plain(char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte >= 0x20 && byte < 0x80;
-  }
+  /// Whether a byte of a string stands for itself.
+  static constexpr std::array<bool, 256> plain_bytes = [] {
+    std::array<bool, 256> plain{};
+    for (std::size_t byte = 0x20; byte < 0x80; ++byte) plain[byte] = byte != '"' && byte != '\\';
+    return plain;
+  }();
 
   void skip_blanks() {
     while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
@@ -148,7 +151,7 @@ class QuickReader {
     return string_.size() <= limits_.string_bytes;
   }
   void skip_plain() {
-    while (at_ != end_ && *at_ != '"' && *at_ != '\\' && is_plain(*at_)) ++at_;
+    while (at_ != end_ && plain_bytes[static_cast<unsigned char>(*at_)]) ++at_;
   }
   bool escape() {
     if (at_ == end_) return false;

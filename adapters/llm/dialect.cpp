@@ -27,7 +27,11 @@ std::string Prompt::flat() const {
 
 std::string json_text(const Completion& completion) {
   std::string out;
-  out.reserve(128 + completion.text.size() + 24 * completion.logprobs.size());
+  append_json_text(out, completion);
+  return out;
+}
+
+void append_json_text(std::string& out, const Completion& completion) {
   const char* separator = "{\"";
   // Names are in order, so that equal completions are equal texts.
   const auto name = [&](const char* text) {
@@ -75,7 +79,7 @@ std::string json_text(const Completion& completion) {
   count("prompt_tokens", completion.usage.prompt_tokens);
   name("text");
   append_json_string(out, completion.text);
-  return out += '}';
+  out += '}';
 }
 
 Result<Completion> completion_from_json(const JsonNode& value) {

@@ -67,6 +67,7 @@ struct Completion {
 };
 /// One JSON object as text.
 std::string json_text(const Completion& completion);
+void append_json_text(std::string& out, const Completion& completion);
 Result<Completion> completion_from_json(const JsonNode& value);
 
 /// POST of a JSON body.

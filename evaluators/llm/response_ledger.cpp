@@ -35,7 +35,7 @@ constexpr std::int64_t day_s = 86'400;
 constexpr JsonLimits line_limits{.depth = 64, .nodes = ~0UL, .string_bytes = ~0UL};
 /// Between two fdatasync: replies that come within it share the second one.  Small beside what a
 /// model takes to answer; intents, for which a request waits, do not wait for it.
-constexpr std::chrono::milliseconds commit_interval{5};
+constexpr std::chrono::milliseconds commit_interval{10};
 
 Error failure(const std::string& doing, const fs::path& path) {
   return {ErrorKind::unavailable,
