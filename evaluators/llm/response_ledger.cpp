@@ -33,9 +33,10 @@ constexpr std::size_t digits = 16;
 constexpr std::int64_t day_s = 86'400;
 /// What was written has to be read, however long the reply was.
 constexpr JsonLimits line_limits{.depth = 64, .nodes = ~0UL, .string_bytes = ~0UL};
-/// Between two fdatasync: replies that come within it share the second one.  Small beside what a
-/// model takes to answer; intents, for which a request waits, do not wait for it.
-constexpr std::chrono::milliseconds commit_interval{10};
+/// Between two fdatasync: free replies that come within it share the second one.  Small beside what
+/// a model takes for the examples of a trial; what costs money, and an intent to pay, is written at
+/// once.
+constexpr std::chrono::milliseconds commit_interval{20};
 
 Error failure(const std::string& doing, const fs::path& path) {
   return {ErrorKind::unavailable,
@@ -212,7 +213,7 @@ class ResponseLedger::State {
     record.at_s = now_s();
     line_.clear();
     append_line(line_, record, name, more);
-    bool wake = record.kind == Kind::intent;
+    bool wake = record.kind == Kind::intent || record.cost.micros != 0;
     {
       const std::lock_guard lock(mutex_);
       urgent_ = urgent_ || wake;
@@ -320,7 +321,7 @@ class ResponseLedger::State {
   std::condition_variable changed_;
   std::vector<Waiting> waiting_;
   std::string text_;     ///< their lines
-  bool urgent_ = false;  ///< one of them is an intent
+  bool urgent_ = false;  ///< one of them is about money
   bool idle_ = false;    ///< the writer has nothing to do
   bool stopping_ = false;
   std::thread writer_;
