@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace paretod {
 namespace {
@@ -116,7 +117,7 @@ Sha256 digest_of(std::string_view bytes, Absorb absorb) {
   // The rest, a one bit, zeros, and the length in bits at the end of a block.
   std::array<unsigned char, 128> tail{};
   const std::string_view rest = bytes.substr(whole * 64);
-  std::copy(rest.begin(), rest.end(), tail.begin());
+  std::memcpy(tail.data(), rest.data(), rest.size());
   tail[rest.size()] = 0x80;
   const std::size_t blocks = rest.size() < 56 ? 1 : 2;
   const std::uint64_t bits = static_cast<std::uint64_t>(bytes.size()) * 8;

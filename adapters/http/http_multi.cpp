@@ -9,8 +9,8 @@
 #include <map>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "adapters/http/http_transfer.hpp"
 #include "adapters/http/socket_watch.hpp"
@@ -20,8 +20,6 @@ namespace paretod {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-using Headers = HttpClient::Headers;
 
 }  // namespace
 
@@ -43,23 +41,19 @@ class HttpMulti::Loop {
     }
     watch_.knock();
     thread_.join();
-    for (const auto& [id, transfer] : running_) {
-      curl_multi_remove_handle(multi_, transfer->handle());
-      curl_easy_cleanup(transfer->handle());
+    for (const auto& transfer : transfers_) {
+      if (transfer->id() != 0) curl_multi_remove_handle(multi_, transfer->handle());
     }
-    running_.clear();
-    for (CURL* handle : spare_) curl_easy_cleanup(handle);
+    transfers_.clear();
     curl_multi_cleanup(multi_);
   }
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
   std::uint64_t start(HttpTask task, Done done) {
-    auto transfer =
-        std::make_unique<HttpTransfer>(options_, watch_, std::move(task), std::move(done));
     const std::lock_guard lock(mutex_);
     const std::uint64_t id = ++last_id_;
-    arrived_.emplace_back(id, std::move(transfer));
+    arrived_.push_back({id, std::move(task), std::move(done)});
     wake();
     return id;
   }
@@ -121,68 +115,70 @@ class HttpMulti::Loop {
 
   /// False: the end.
   bool take() {
-    std::vector<std::pair<std::uint64_t, std::unique_ptr<HttpTransfer>>> arrived;
-    std::vector<std::uint64_t> cancelled;
-    std::vector<std::function<void()>> due;
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return false;
       knocked_ = false;
-      arrived.swap(arrived_);
-      cancelled.swap(cancelled_);
-      while (!timers_.empty() && timers_.begin()->first <= Clock::now()) {
-        due.push_back(std::move(timers_.begin()->second));
-        timers_.erase(timers_.begin());
+      beginning_.swap(arrived_);
+      cancelling_.swap(cancelled_);
+      if (!timers_.empty()) {
+        const auto now = Clock::now();
+        while (!timers_.empty() && timers_.begin()->first <= now) {
+          due_.push_back(std::move(timers_.begin()->second));
+          timers_.erase(timers_.begin());
+        }
       }
     }
-    for (auto& [id, transfer] : arrived) {
-      transfer->use(take_handle(), id, lines_for(transfer->task().headers));
-      curl_multi_add_handle(multi_, transfer->handle());
-      running_.emplace(id, std::move(transfer));
+    for (Arrival& arrival : beginning_) {
+      HttpTransfer& transfer = spare_transfer();
+      const HeaderLines lines = lines_for(arrival.task);
+      transfer.begin(arrival.id, std::move(arrival.task), std::move(arrival.done), lines);
+      curl_multi_add_handle(multi_, transfer.handle());
     }
-    for (const std::uint64_t id : cancelled) {
-      if (const auto transfer = remove(id)) transfer->give_up();
+    beginning_.clear();
+    for (const std::uint64_t id : cancelling_) {
+      const auto found = std::find_if(transfers_.begin(), transfers_.end(),
+                                      [id](const auto& transfer) { return transfer->id() == id; });
+      if (found == transfers_.end()) continue;
+      HttpTransfer& transfer = **found;
+      leave(transfer);
+      transfer.give_up();
     }
-    for (const auto& action : due) action();
+    cancelling_.clear();
+    for (const auto& action : due_) action();
+    due_.clear();
     return true;
   }
 
   void finish(CURL* handle, CURLcode code) {
     char* of_handle = nullptr;
     curl_easy_getinfo(handle, CURLINFO_PRIVATE, &of_handle);
-    const std::uint64_t id = reinterpret_cast<HttpTransfer*>(of_handle)->id();
-    auto node = running_.extract(id);
-    curl_multi_remove_handle(multi_, handle);
-    node.mapped()->finish(code);
-    give_back(handle);
+    auto& transfer = *reinterpret_cast<HttpTransfer*>(of_handle);
+    leave(transfer);
+    transfer.end(code);
   }
 
-  std::unique_ptr<HttpTransfer> remove(std::uint64_t id) {
-    auto node = running_.extract(id);
-    if (node.empty()) return nullptr;
-    curl_multi_remove_handle(multi_, node.mapped()->handle());
-    give_back(node.mapped()->handle());
-    return std::move(node.mapped());
+  /// Its connection belongs to the multi handle.
+  void leave(HttpTransfer& transfer) {
+    curl_multi_remove_handle(multi_, transfer.handle());
+    spare_.push_back(&transfer);
   }
 
-  /// Making a handle costs more than a short request; its connections belong to the multi handle.
-  CURL* take_handle() {
+  HttpTransfer& spare_transfer() {
     if (spare_.empty()) {
-      CURL* handle = curl_easy_init();
-      HttpTransfer::prepare(handle, options_, watch_);
-      return handle;
+      return *transfers_.emplace_back(std::make_unique<HttpTransfer>(options_, watch_));
     }
-    CURL* handle = spare_.back();
+    HttpTransfer& transfer = *spare_.back();
     spare_.pop_back();
-    return handle;
+    return transfer;
   }
-  void give_back(CURL* handle) { spare_.push_back(handle); }
 
   /// Most requests have the headers of the one before.
-  const HeaderLines& lines_for(const Headers& headers) {
-    if (last_lines_ == nullptr || headers != last_headers_) {
-      last_headers_ = headers;
-      last_lines_ = lines_of(headers);
+  HeaderLines lines_for(const HttpTask& task) {
+    if (!task.headers.empty() || task.common_headers == nullptr) return lines_of(task);
+    if (task.common_headers != last_headers_) {
+      last_headers_ = task.common_headers;
+      last_lines_ = lines_of(task);
     }
     return last_lines_;
   }
@@ -199,17 +195,27 @@ class HttpMulti::Loop {
     return static_cast<int>(std::max<std::int64_t>(0, ms));
   }
 
+  struct Arrival {
+    std::uint64_t id;
+    HttpTask task;
+    Done done;
+  };
+
   const HttpMultiOptions options_;
   SocketWatch watch_;
   CURLM* multi_ = nullptr;
-  std::unordered_map<std::uint64_t, std::unique_ptr<HttpTransfer>> running_;  // the loop's thread
-  std::vector<CURL*> spare_;  // likewise, as all here
-  Headers last_headers_;
+  // The loop's thread, all of these.
+  std::vector<std::unique_ptr<HttpTransfer>> transfers_;
+  std::vector<HttpTransfer*> spare_;  ///< have no request
+  std::shared_ptr<const HttpClient::Headers> last_headers_;
   HeaderLines last_lines_;
+  std::vector<Arrival> beginning_;  // and what take() has taken
+  std::vector<std::uint64_t> cancelling_;
+  std::vector<std::function<void()>> due_;
 
   std::mutex mutex_;
   std::uint64_t last_id_ = 0;
-  std::vector<std::pair<std::uint64_t, std::unique_ptr<HttpTransfer>>> arrived_;
+  std::vector<Arrival> arrived_;
   std::vector<std::uint64_t> cancelled_;
   std::multimap<Clock::time_point, std::function<void()>> timers_;
   bool stopping_ = false;

@@ -12,7 +12,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "adapters/http/http_client.hpp"
 
@@ -21,7 +20,9 @@ namespace paretod {
 struct HttpTask {
   std::string method = "GET";
   std::string url;
-  std::vector<std::pair<std::string, std::string>> headers = {};
+  HttpClient::Headers headers = {};
+  /// More of them, which many requests have in common.
+  std::shared_ptr<const HttpClient::Headers> common_headers = {};
   std::string body = {};
   double timeout_s = 60;
   /// On a connection of its own: one that was kept open may die under it.
@@ -37,7 +38,8 @@ struct HttpOutcome {
   };
   Kind kind = Kind::broken;
   HttpReply reply = {};
-  std::string reason = {};  ///< unless `reply`
+  std::string reason = {};        ///< unless `reply`
+  std::string request_body = {};  ///< given back
 };
 
 struct HttpMultiOptions {

@@ -13,28 +13,23 @@
 
 namespace paretod {
 
-HeaderLines lines_of(const HttpClient::Headers& headers) {
+HeaderLines lines_of(const HttpTask& task) {
   curl_slist* list = nullptr;
-  for (const auto& [name, value] : headers) {
-    list = curl_slist_append(list, (name + ": " + value).c_str());
-  }
+  const auto add = [&list](const HttpClient::Headers& headers) {
+    for (const auto& [name, value] : headers) {
+      list = curl_slist_append(list, (name + ": " + value).c_str());
+    }
+  };
+  if (task.common_headers) add(*task.common_headers);
+  add(task.headers);
+  // As a line: libcurl would put its own together anew for every request.
+  list = curl_slist_append(list, "User-Agent: paretod");
   list = curl_slist_append(list, "Expect:");  // no "100-continue" round trip
   return {list, curl_slist_free_all};
 }
 
-HttpTransfer::HttpTransfer(const HttpMultiOptions& options, SocketWatch& watch, HttpTask task,
-                           HttpMulti::Done done)
-    : options_(options),
-      watch_(watch),
-      task_(std::move(task)),
-      done_(std::move(done)),
-      head_(options.max_header) {}
-
-void HttpTransfer::prepare(CURL* handle, const HttpMultiOptions& options, SocketWatch& watch) {
-  const auto set = [handle](CURLoption option, auto value) {
-    curl_easy_setopt(handle, option, value);
-  };
-  set(CURLOPT_USERAGENT, "paretod");
+HttpTransfer::HttpTransfer(const HttpMultiOptions& options, SocketWatch& watch)
+    : options_(options), watch_(watch), curl_(curl_easy_init()), head_(options.max_header) {
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_FOLLOWLOCATION, 0L);
@@ -48,25 +43,29 @@ void HttpTransfer::prepare(CURL* handle, const HttpMultiOptions& options, Socket
   set(CURLOPT_PREREQFUNCTION, &HttpTransfer::on_request);
   set(CURLOPT_HEADERFUNCTION, &HttpTransfer::on_header);
   set(CURLOPT_WRITEFUNCTION, &HttpTransfer::on_body);
-}
-
-void HttpTransfer::use(CURL* handle, std::uint64_t id, HeaderLines headers) {
-  curl_ = handle;
-  id_ = id;
-  headers_ = std::move(headers);
-  // All that differs between requests, whatever the handle was used for before.
-  const auto set = [handle](CURLoption option, auto value) {
-    curl_easy_setopt(handle, option, value);
-  };
-  set(CURLOPT_URL, task_.url.c_str());
-  set(CURLOPT_HTTPHEADER, headers_.get());
-  set(CURLOPT_TIMEOUT_MS, std::max(1L, std::lround(task_.timeout_s * 1000)));
-  set(CURLOPT_FRESH_CONNECT, task_.fresh ? 1L : 0L);
   set(CURLOPT_OPENSOCKETDATA, this);
   set(CURLOPT_PREREQDATA, this);
   set(CURLOPT_HEADERDATA, this);
   set(CURLOPT_WRITEDATA, this);
   set(CURLOPT_PRIVATE, this);
+}
+
+void HttpTransfer::begin(std::uint64_t id, HttpTask task, HttpMulti::Done done,
+                         const HeaderLines& headers) {
+  id_ = id;
+  task_ = std::move(task);
+  done_ = std::move(done);
+  // All that differs between requests, whatever the handle was used for before.
+  if (task_.url != url_) {
+    url_ = task_.url;
+    set(CURLOPT_URL, url_.c_str());
+  }
+  if (headers != headers_) {
+    headers_ = headers;
+    set(CURLOPT_HTTPHEADER, headers_.get());
+  }
+  set(CURLOPT_TIMEOUT_MS, std::max(1L, std::lround(task_.timeout_s * 1000)));
+  set(CURLOPT_FRESH_CONNECT, task_.fresh ? 1L : 0L);
   const bool get = task_.method == "GET";
   set(get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
   set(CURLOPT_CUSTOMREQUEST, get || task_.method == "POST" ? nullptr : task_.method.c_str());
@@ -75,7 +74,7 @@ void HttpTransfer::use(CURL* handle, std::uint64_t id, HeaderLines headers) {
   set(CURLOPT_POSTFIELDS, task_.body.c_str());
 }
 
-void HttpTransfer::finish(CURLcode code) {
+void HttpTransfer::end(CURLcode code) {
   HttpOutcome outcome;
   if (code == CURLE_OK && !head_.complete()) code = CURLE_PARTIAL_FILE;
   if (code == CURLE_OK) {
@@ -83,21 +82,34 @@ void HttpTransfer::finish(CURLcode code) {
     curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
     reply_.status = static_cast<int>(status);
     reply_.headers = head_.take_fields();
-    outcome = {HttpOutcome::Kind::reply, std::move(reply_), {}};
+    outcome.kind = HttpOutcome::Kind::reply;
+    outcome.reply = std::move(reply_);
   } else if (!refusal_.empty()) {
-    outcome = {HttpOutcome::Kind::refused, {}, refusal_};
+    outcome.kind = HttpOutcome::Kind::refused;
+    outcome.reason = refusal_;
   } else {
     long sent = 0;
     curl_easy_getinfo(curl_, CURLINFO_REQUEST_SIZE, &sent);
-    outcome = {sent == 0 ? HttpOutcome::Kind::not_sent : HttpOutcome::Kind::broken,
-               {},
-               words_of(code, curl_)};
+    outcome.kind = sent == 0 ? HttpOutcome::Kind::not_sent : HttpOutcome::Kind::broken;
+    outcome.reason = words_of(code, curl_);
   }
-  done_(std::move(outcome));
+  report(std::move(outcome));
 }
 
 void HttpTransfer::give_up() {
-  done_({HttpOutcome::Kind::broken, {}, "given up"});
+  report({HttpOutcome::Kind::broken, {}, "given up"});
+}
+
+/// Ready for the next request before anything is told of this one.
+void HttpTransfer::report(HttpOutcome outcome) {
+  outcome.request_body = std::move(task_.body);
+  const HttpMulti::Done done = std::exchange(done_, nullptr);
+  id_ = 0;
+  reply_ = {};
+  head_ = ReplyHead(options_.max_header);
+  requests_ = 0;
+  refusal_.clear();
+  done(std::move(outcome));
 }
 
 curl_socket_t HttpTransfer::on_socket(void* self, curlsocktype, curl_sockaddr* address) {

@@ -1,6 +1,7 @@
 #pragma once
 // One request of HttpMulti on its way: what the callbacks of libcurl see, and the guards that its
-// header promises.  Owned and used by the loop's thread once it is made.
+// header promises.  Owned and used by the loop's thread.  It is used again and again, since making
+// a handle, and telling it what does not change, costs more than a short request.
 
 #include <curl/curl.h>
 
@@ -18,26 +19,24 @@ namespace paretod {
 
 /// "Name: value" lines as libcurl wants them.
 using HeaderLines = std::shared_ptr<curl_slist>;
-HeaderLines lines_of(const HttpClient::Headers& headers);
+HeaderLines lines_of(const HttpTask& task);
 
 class HttpTransfer {
  public:
-  HttpTransfer(const HttpMultiOptions& options, SocketWatch& watch, HttpTask task,
-               HttpMulti::Done done);
+  HttpTransfer(const HttpMultiOptions& options, SocketWatch& watch);
+  ~HttpTransfer() { curl_easy_cleanup(curl_); }
   HttpTransfer(const HttpTransfer&) = delete;
   HttpTransfer& operator=(const HttpTransfer&) = delete;
 
-  /// What is the same for all requests of a handle.
-  static void prepare(CURL* handle, const HttpMultiOptions& options, SocketWatch& watch);
-
-  /// Before it is run.  The handle is the loop's, and prepared.
-  void use(CURL* handle, std::uint64_t id, HeaderLines headers);
-  [[nodiscard]] CURL* handle() const { return curl_; }
-  [[nodiscard]] std::uint64_t id() const { return id_; }
-  [[nodiscard]] const HttpTask& task() const { return task_; }
-
-  void finish(CURLcode code);
+  /// Before it is run.  `id` is not 0.
+  void begin(std::uint64_t id, HttpTask task, HttpMulti::Done done, const HeaderLines& headers);
+  /// When it was run.  It can be begun again after that.
+  void end(CURLcode code);
   void give_up();
+
+  [[nodiscard]] CURL* handle() const { return curl_; }
+  /// 0 while it has no request.
+  [[nodiscard]] std::uint64_t id() const { return id_; }
 
  private:
   static curl_socket_t on_socket(void* self, curlsocktype purpose, curl_sockaddr* address);
@@ -50,13 +49,20 @@ class HttpTransfer {
   bool header(std::string_view line);
   bool body(std::string_view data);
 
+  template <class T>
+  void set(CURLoption option, T value) {
+    curl_easy_setopt(curl_, option, value);
+  }
+  void report(HttpOutcome outcome);
+
   const HttpMultiOptions& options_;
   SocketWatch& watch_;
-  const HttpTask task_;
-  const HttpMulti::Done done_;
-  CURL* curl_ = nullptr;
+  CURL* const curl_;
   std::uint64_t id_ = 0;
+  HttpTask task_;
+  HttpMulti::Done done_;
   HeaderLines headers_;
+  std::string url_;  ///< that the handle was told
   HttpReply reply_;
   ReplyHead head_;
   int requests_ = 0;

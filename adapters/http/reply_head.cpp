@@ -26,6 +26,7 @@ bool ReplyHead::add(std::string_view line) {
   if (line == "\r\n" || line == "\n") complete_ = true;
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return true;
+  if (fields_.empty()) fields_.reserve(8);
   std::string name = trimmed(line.substr(0, colon));
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });

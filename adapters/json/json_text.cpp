@@ -1,6 +1,6 @@
 #include "adapters/json/json_text.hpp"
 
-#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -31,25 +31,29 @@ char short_escape(char c) {
   }
 }
 
-bool is_rare(char c) {
-  return (static_cast<unsigned char>(c) < 0x20 && short_escape(c) == 0) ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
+/// Whether a byte stands for itself.
+constexpr std::array<bool, 256> plain_bytes = [] {
+  std::array<bool, 256> plain{};
+  for (std::size_t byte = 0x20; byte < 0x80; ++byte) plain[byte] = byte != '"' && byte != '\\';
+  return plain;
+}();
 
 }  // namespace
 
 void append_json_escaped(std::string& out, std::string_view text) {
-  if (std::any_of(text.begin(), text.end(), is_rare)) {
-    // Other control characters and all beyond ASCII are the library's to check and to repair.
-    const std::string quoted =
-        nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    out.append(quoted, 1, quoted.size() - 2);
-    return;
-  }
+  const std::size_t start = out.size();
   std::size_t begin = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
+    if (plain_bytes[static_cast<unsigned char>(text[i])]) continue;
     const char escape = short_escape(text[i]);
-    if (escape == 0) continue;
+    if (escape == 0) {
+      // Other control characters and all beyond ASCII are the library's to check and to repair.
+      out.resize(start);
+      const std::string quoted =
+          nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      out.append(quoted, 1, quoted.size() - 2);
+      return;
+    }
     out.append(text, begin, i - begin);
     out += '\\';
     out += escape;

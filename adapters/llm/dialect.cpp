@@ -27,7 +27,11 @@ std::string Prompt::flat() const {
 
 std::string json_text(const Completion& completion) {
   std::string out;
-  out.reserve(128 + completion.text.size() + 24 * completion.logprobs.size());
+  append_json_text(out, completion);
+  return out;
+}
+
+void append_json_text(std::string& out, const Completion& completion) {
   const char* separator = "{\"";
   // Names are in order, so that equal completions are equal texts.
   const auto name = [&](const char* text) {
@@ -75,10 +79,10 @@ std::string json_text(const Completion& completion) {
   count("prompt_tokens", completion.usage.prompt_tokens);
   name("text");
   append_json_string(out, completion.text);
-  return out += '}';
+  out += '}';
 }
 
-Result<Completion> completion_from_json(const json& value) {
+Result<Completion> completion_from_json(const JsonNode& value) {
   ReplyReader reader(value);
   Completion out;
   out.text = reader.text("/text");
@@ -86,21 +90,23 @@ Result<Completion> completion_from_json(const json& value) {
   out.usage = {reader.count("/prompt_tokens"), reader.count("/output_tokens"),
                reader.count_or("/cached_tokens", 0)};
   out.fingerprint = reader.text_or("/fingerprint", "");
-  if (const json* list = reader.find("/logprobs"); list != nullptr && list->is_array()) {
-    for (const json& item : *list) out.logprobs.push_back(reader.number(item, "a log-probability"));
-    const json* greedy = reader.find("/greedy");
-    out.greedy = greedy != nullptr && *greedy == true;
-    const json* beyond = reader.find("/beyond");
-    out.beyond = beyond != nullptr && *beyond == true;
+  if (const JsonNode* list = reader.find("/logprobs"); list != nullptr && list->is_array()) {
+    for (const JsonNode& item : list->items()) {
+      out.logprobs.push_back(reader.number(item, "a log-probability"));
+    }
+    const JsonNode* greedy = reader.find("/greedy");
+    out.greedy = greedy != nullptr && greedy->is_true();
+    const JsonNode* beyond = reader.find("/beyond");
+    out.beyond = beyond != nullptr && beyond->is_true();
   }
-  if (const json* list = reader.find("/first"); list != nullptr && list->is_array()) {
-    for (const json& item : *list) {
-      if (!item.is_array() || item.size() != 2 || !item[0].is_string()) {
+  if (const JsonNode* list = reader.find("/first")) {
+    for (const JsonNode& item : list->items()) {
+      if (item.size() != 2 || item.item(0) == nullptr || !item.item(0)->is_string()) {
         reader.blame("an alternative has to be a text and a number");
         break;
       }
-      out.first.emplace_back(item[0].get<std::string>(),
-                             reader.number(item[1], "a log-probability"));
+      out.first.emplace_back(item.item(0)->text(),
+                             reader.number(*item.item(1), "a log-probability"));
     }
   }
   return reader.checked(std::move(out));
@@ -109,19 +115,19 @@ Result<Completion> completion_from_json(const json& value) {
 WireRequest Dialect::score(const std::string&, const std::string&, const Selection&) const {
   not_offered();
 }
-Result<Completion> Dialect::read_score(const json&, const std::string&, bool) const {
+Result<Completion> Dialect::read_score(const JsonNode&, const std::string&, bool) const {
   not_offered();
 }
 WireRequest Dialect::tokenize(const std::string&) const {
   not_offered();
 }
-Result<std::vector<int>> Dialect::read_tokens(const json&) const {
+Result<std::vector<int>> Dialect::read_tokens(const JsonNode&) const {
   not_offered();
 }
 WireRequest Dialect::score_token(const std::vector<int>&, const Selection&, std::size_t) const {
   not_offered();
 }
-Result<Completion> Dialect::read_token_score(const json&, int) const {
+Result<Completion> Dialect::read_token_score(const JsonNode&, int) const {
   not_offered();
 }
 

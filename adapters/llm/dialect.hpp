@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "adapters/json/flat_json.hpp"
 #include "optimizers/core/result.hpp"
 
 namespace paretod::llm {
@@ -66,7 +67,8 @@ struct Completion {
 };
 /// One JSON object as text.
 std::string json_text(const Completion& completion);
-Result<Completion> completion_from_json(const nlohmann::json& value);
+void append_json_text(std::string& out, const Completion& completion);
+Result<Completion> completion_from_json(const JsonNode& value);
 
 /// POST of a JSON body.
 struct WireRequest {
@@ -92,26 +94,26 @@ class Dialect {
   [[nodiscard]] virtual WireRequest generate(const Prompt& prompt, const Sampling& sampling,
                                              const Selection& selection,
                                              std::size_t alternatives) const = 0;
-  [[nodiscard]] virtual Result<Completion> read_generation(const nlohmann::json& reply) const = 0;
+  [[nodiscard]] virtual Result<Completion> read_generation(const JsonNode& reply) const = 0;
 
   /// ScoresText::whole: log-probabilities of `continuation` after `context`; without a context, of
   /// all its tokens but the first.
   [[nodiscard]] virtual WireRequest score(const std::string& context,
                                           const std::string& continuation,
                                           const Selection& selection) const;
-  [[nodiscard]] virtual Result<Completion> read_score(const nlohmann::json& reply,
+  [[nodiscard]] virtual Result<Completion> read_score(const JsonNode& reply,
                                                       const std::string& continuation,
                                                       bool has_context) const;
 
   /// ScoresText::per_token.
   [[nodiscard]] virtual WireRequest tokenize(const std::string& text) const;
-  [[nodiscard]] virtual Result<std::vector<int>> read_tokens(const nlohmann::json& reply) const;
+  [[nodiscard]] virtual Result<std::vector<int>> read_tokens(const JsonNode& reply) const;
   [[nodiscard]] virtual WireRequest score_token(const std::vector<int>& context,
                                                 const Selection& selection,
                                                 std::size_t alternatives) const;
   /// A token beyond the alternatives counts with all the probability that they leave: its
   /// likelihood is then an upper bound, and `beyond` is set.
-  [[nodiscard]] virtual Result<Completion> read_token_score(const nlohmann::json& reply,
+  [[nodiscard]] virtual Result<Completion> read_token_score(const JsonNode& reply,
                                                             int wanted) const;
 
   /// Routes of runtime loading; empty where there are none.

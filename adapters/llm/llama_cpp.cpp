@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "adapters/llm/dialect.hpp"
 #include "adapters/llm/reply_reader.hpp"
@@ -36,10 +37,10 @@ class LlamaCpp final : public Dialect {
     return {"/completion", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_generation(const json& reply) const override {
+  [[nodiscard]] Result<Completion> read_generation(const JsonNode& reply) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
-    if (const json* first = probabilities(reader)) out.first = alternatives_of(reader, *first);
+    if (const JsonNode* first = probabilities(reader)) out.first = alternatives_of(reader, *first);
     return reader.checked(std::move(out));
   }
 
@@ -47,17 +48,17 @@ class LlamaCpp final : public Dialect {
     return {"/tokenize", {{"content", text}, {"add_special", true}, {"parse_special", false}}};
   }
 
-  [[nodiscard]] Result<std::vector<int>> read_tokens(const json& reply) const override {
+  [[nodiscard]] Result<std::vector<int>> read_tokens(const JsonNode& reply) const override {
     ReplyReader reader(reply);
-    const json& list = reader.require("/tokens");
+    const JsonNode& list = reader.require("/tokens");
     std::vector<int> out;
-    for (const json& item : list.is_array() ? list : json::array()) {
+    for (const JsonNode& item : list.items()) {
       // With "with_pieces" they are objects; we did not ask for that.
-      if (!item.is_number_integer()) {
+      if (!item.is_whole() || std::abs(item.number()) > std::numeric_limits<int>::max()) {
         reader.blame("/tokens has to be an array of whole numbers");
         break;
       }
-      out.push_back(item.get<int>());
+      out.push_back(static_cast<int>(item.number()));
     }
     if (!list.is_array()) reader.blame("/tokens has to be an array of whole numbers");
     return reader.checked(std::move(out));
@@ -73,34 +74,35 @@ class LlamaCpp final : public Dialect {
     return {"/completion", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_token_score(const json& reply, int wanted) const override {
+  [[nodiscard]] Result<Completion> read_token_score(const JsonNode& reply,
+                                                    int wanted) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
-    const json* first = probabilities(reader);
+    const JsonNode* first = probabilities(reader);
     if (first == nullptr && !reader.failed()) reader.blame("it lacks /completion_probabilities/0");
     if (reader.failed()) return reader.error();
     const ReplyReader entry(*first);
-    const json* top = entry.find("/top_logprobs");
-    const json& list = top != nullptr && top->is_array() ? *top : json::array();
+    const JsonNode* top = entry.find("/top_logprobs");
     double left = 1;
     double least = 0;
-    for (std::size_t place = 0; place < list.size(); ++place) {
-      const ReplyReader alternative(list[place]);
-      const json* logprob = alternative.find("/logprob");
+    bool first_one = true;
+    for (const JsonNode& alternative : top != nullptr ? top->items() : JsonNode::Range()) {
+      const JsonNode* logprob = alternative.find("logprob");
       const double value =
           logprob == nullptr ? 0 : reader.number(*logprob, "the log-probability of a token");
       if (logprob == nullptr) reader.blame("a token lacks its logprob");
       if (reader.failed()) return reader.error();
-      const json* id = alternative.find("/id");
-      if (id != nullptr && *id == wanted) {
+      const JsonNode* id = alternative.find("id");
+      if (id != nullptr && id->is_whole() && id->integer() == wanted) {
         out.logprobs = {value};
-        out.greedy = place == 0;
+        out.greedy = first_one;
         return out;
       }
       left -= std::exp(value);
       least = value;
+      first_one = false;
     }
-    if (list.empty()) reader.blame("it lacks /completion_probabilities/0/top_logprobs");
+    if (first_one) reader.blame("it lacks /completion_probabilities/0/top_logprobs");
     if (reader.failed()) return reader.error();
     out.logprobs = {std::min(least, std::log(std::max(left, 1e-30)))};
     out.beyond = true;
@@ -145,20 +147,22 @@ class LlamaCpp final : public Dialect {
   }
 
   /// What is said of the first generated token; the newer field's name, then the older one's.
-  static const json* probabilities(const ReplyReader& reader) {
-    const json* first = reader.find("/completion_probabilities/0");
+  static const JsonNode* probabilities(const ReplyReader& reader) {
+    const JsonNode* first = reader.find("/completion_probabilities/0");
     return first != nullptr ? first : reader.find("/probs/0");
   }
 
   static std::vector<std::pair<std::string, double>> alternatives_of(ReplyReader& reader,
-                                                                     const json& first) {
+                                                                     const JsonNode& first) {
     std::vector<std::pair<std::string, double>> out;
-    const json* list = ReplyReader(first).find("/top_logprobs");
-    if (list == nullptr || !list->is_array()) return out;
-    for (const json& item : *list) {
-      if (!item.is_object() || !item.contains("token") || !item["token"].is_string()) continue;
-      out.emplace_back(item["token"].get<std::string>(),
-                       reader.number(item.value("logprob", json()), "a log-probability"));
+    const JsonNode* list = first.find("top_logprobs");
+    for (const JsonNode& item : list != nullptr ? list->items() : JsonNode::Range()) {
+      const JsonNode* token = item.find("token");
+      if (token == nullptr || !token->is_string()) continue;
+      const JsonNode* logprob = item.find("logprob");
+      if (logprob == nullptr) reader.blame("an alternative lacks its logprob");
+      if (reader.failed()) break;
+      out.emplace_back(token->text(), reader.number(*logprob, "a log-probability"));
     }
     return out;
   }

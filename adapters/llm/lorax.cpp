@@ -32,7 +32,7 @@ class Lorax final : public Dialect {
     return {"/generate", {{"inputs", prompt.flat()}, {"parameters", std::move(parameters)}}};
   }
 
-  [[nodiscard]] Result<Completion> read_generation(const json& reply) const override {
+  [[nodiscard]] Result<Completion> read_generation(const JsonNode& reply) const override {
     ReplyReader reader(reply);
     return reader.checked(read_common(reader));
   }
@@ -47,16 +47,17 @@ class Lorax final : public Dialect {
             {{"inputs", context + continuation}, {"parameters", std::move(parameters)}}};
   }
 
-  [[nodiscard]] Result<Completion> read_score(const json& reply, const std::string& continuation,
+  [[nodiscard]] Result<Completion> read_score(const JsonNode& reply,
+                                              const std::string& continuation,
                                               bool has_context) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
-    const json& prefill = reader.require("/details/prefill");
+    const JsonNode& prefill = reader.require("/details/prefill");
     std::vector<ScoredToken> tokens;
-    for (const json& item : prefill.is_array() ? prefill : json::array()) {
-      const ReplyReader token(item);
-      ScoredToken scored{token.text_or("/text", ""), {}};
-      const json* logprob = token.find("/logprob");
+    for (const JsonNode& token : prefill.items()) {
+      const JsonNode* text = token.find("text");
+      ScoredToken scored{std::string(text == nullptr ? "" : text->text()), {}};
+      const JsonNode* logprob = token.find("logprob");
       if (logprob != nullptr && !logprob->is_null()) {
         scored.logprob = reader.number(*logprob, "/details/prefill: a log-probability");
       }

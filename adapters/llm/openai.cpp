@@ -47,7 +47,7 @@ class OpenAi final : public Dialect {
     return {"/v1/chat/completions", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_generation(const json& reply) const override {
+  [[nodiscard]] Result<Completion> read_generation(const JsonNode& reply) const override {
     ReplyReader reader(reply);
     Completion out;
     out.text = reader.text("/choices/0/message/content");  // null: spent on reasoning
@@ -55,13 +55,13 @@ class OpenAi final : public Dialect {
     out.usage = {reader.count("/usage/prompt_tokens"), reader.count("/usage/completion_tokens"),
                  reader.count_or("/usage/prompt_tokens_details/cached_tokens", 0)};
     out.fingerprint = reader.text_or("/system_fingerprint", "");
-    const json* list = reader.find("/choices/0/logprobs/content/0/top_logprobs");
-    for (const json& item : list != nullptr && list->is_array() ? *list : json::array()) {
-      const ReplyReader entry(item);
-      const json* logprob = entry.find("/logprob");
+    const JsonNode* list = reader.find("/choices/0/logprobs/content/0/top_logprobs");
+    for (const JsonNode& item : list != nullptr ? list->items() : JsonNode::Range()) {
+      const JsonNode* logprob = item.find("logprob");
       if (logprob == nullptr) continue;
       const double value = reader.number(*logprob, "a log-probability");
-      if (value > outside) out.first.emplace_back(entry.text_or("/token", ""), value);
+      const JsonNode* token = item.find("token");
+      if (value > outside) out.first.emplace_back(token == nullptr ? "" : token->text(), value);
     }
     return reader.checked(std::move(out));
   }

@@ -3,30 +3,35 @@
 // it every field reads as absent.  Lives on the stack of one parsing function.
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "adapters/json/flat_json.hpp"
 #include "optimizers/core/result.hpp"
 
 namespace paretod::llm {
 
 class ReplyReader {
  public:
-  explicit ReplyReader(const nlohmann::json& reply) : reply_(reply) {}
+  explicit ReplyReader(const JsonNode& reply) : reply_(reply) {}
+  /// Of a tree, which is copied.
+  explicit ReplyReader(const nlohmann::json& reply) : copy_(reply), reply_(copy_->root()) {}
+  ReplyReader(const ReplyReader&) = delete;
+  ReplyReader& operator=(const ReplyReader&) = delete;
 
   /// The value at a JSON pointer, or null; its absence is no defect.
-  [[nodiscard]] const nlohmann::json* find(std::string_view pointer) const;
-  /// Its absence is a defect.  Never null.
-  const nlohmann::json& require(std::string_view pointer);
+  [[nodiscard]] const JsonNode* find(std::string_view pointer) const;
+  /// Its absence is a defect.
+  const JsonNode& require(std::string_view pointer);
 
   std::string text(std::string_view pointer);     ///< required; null reads as ""
   std::uint64_t count(std::string_view pointer);  ///< required
   std::uint64_t count_or(std::string_view pointer, std::uint64_t absent);
   [[nodiscard]] std::string text_or(std::string_view pointer, std::string_view absent) const;
   /// A finite number at a value that was found; `where` names it.
-  double number(const nlohmann::json& value, std::string_view where);
+  double number(const JsonNode& value, std::string_view where);
 
   void blame(const std::string& defect);
   [[nodiscard]] bool failed() const { return !defect_.empty(); }
@@ -39,7 +44,10 @@ class ReplyReader {
   }
 
  private:
-  const nlohmann::json& reply_;
+  std::uint64_t count_of(const JsonNode& value, std::string_view pointer);
+
+  std::optional<FlatJson> copy_;
+  const JsonNode& reply_;
   std::string defect_;
 };
 

@@ -31,7 +31,7 @@ class Sglang final : public Dialect {
     return {"/generate", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_generation(const json& reply) const override {
+  [[nodiscard]] Result<Completion> read_generation(const JsonNode& reply) const override {
     ReplyReader reader(reply);
     return reader.checked(read_common(reader));
   }
@@ -47,19 +47,22 @@ class Sglang final : public Dialect {
     return {"/generate", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_score(const json& reply, const std::string& continuation,
+  [[nodiscard]] Result<Completion> read_score(const JsonNode& reply,
+                                              const std::string& continuation,
                                               bool has_context) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
-    const json& list = reader.require("/meta_info/input_token_logprobs");
+    const JsonNode& list = reader.require("/meta_info/input_token_logprobs");
     std::vector<ScoredToken> tokens;
-    for (const json& item : list.is_array() ? list : json::array()) {
-      if (!item.is_array() || item.size() < 3 || !item[2].is_string()) {
+    for (const JsonNode& item : list.items()) {
+      const JsonNode* logprob = item.item(0);
+      const JsonNode* text = item.item(2);
+      if (text == nullptr || !text->is_string()) {
         reader.blame("/meta_info/input_token_logprobs has to be a list of [logprob, id, text]");
         break;
       }
-      ScoredToken scored{item[2].get<std::string>(), {}};
-      if (!item[0].is_null()) scored.logprob = reader.number(item[0], "a log-probability");
+      ScoredToken scored{std::string(text->text()), {}};
+      if (!logprob->is_null()) scored.logprob = reader.number(*logprob, "a log-probability");
       tokens.push_back(std::move(scored));
     }
     return with_end(reader.checked(std::move(out)), tokens, continuation, !has_context);

@@ -32,13 +32,12 @@ class Vllm final : public Dialect {
     return {"/v1/completions", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_generation(const json& reply) const override {
+  [[nodiscard]] Result<Completion> read_generation(const JsonNode& reply) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
-    if (const json* top = reader.find("/choices/0/logprobs/top_logprobs/0");
-        top != nullptr && top->is_object()) {
-      for (const auto& item : top->items()) {
-        out.first.emplace_back(item.key(), reader.number(item.value(), "a log-probability"));
+    if (const JsonNode* top = reader.find("/choices/0/logprobs/top_logprobs/0")) {
+      for (const JsonNode& item : top->members()) {
+        out.first.emplace_back(item.key(), reader.number(item, "a log-probability"));
       }
     }
     return reader.checked(std::move(out));
@@ -55,22 +54,26 @@ class Vllm final : public Dialect {
     return {"/v1/completions", std::move(body)};
   }
 
-  [[nodiscard]] Result<Completion> read_score(const json& reply, const std::string& continuation,
+  [[nodiscard]] Result<Completion> read_score(const JsonNode& reply,
+                                              const std::string& continuation,
                                               bool has_context) const override {
     ReplyReader reader(reply);
     Completion out = read_common(reader);
     out.text.clear();  // the prompt again
-    const json& texts = reader.require("/choices/0/logprobs/tokens");
-    const json& values = reader.require("/choices/0/logprobs/token_logprobs");
+    const JsonNode& texts = reader.require("/choices/0/logprobs/tokens");
+    const JsonNode& values = reader.require("/choices/0/logprobs/token_logprobs");
     if (!reader.failed() &&
         (!texts.is_array() || !values.is_array() || texts.size() != values.size())) {
       reader.blame("/choices/0/logprobs needs as many token_logprobs as tokens");
     }
     std::vector<ScoredToken> tokens;
-    for (std::size_t i = 0; !reader.failed() && i < texts.size(); ++i) {
-      ScoredToken scored{texts[i].is_string() ? texts[i].get<std::string>() : "", {}};
-      if (!values[i].is_null()) scored.logprob = reader.number(values[i], "a log-probability");
+    auto value = values.items().begin();
+    for (const JsonNode& text : texts.items()) {
+      if (reader.failed()) break;
+      ScoredToken scored{std::string(text.text()), {}};
+      if (!value->is_null()) scored.logprob = reader.number(*value, "a log-probability");
       tokens.push_back(std::move(scored));
+      ++value;
     }
     return with_end(reader.checked(std::move(out)), tokens, continuation, !has_context);
   }

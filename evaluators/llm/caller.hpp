@@ -20,8 +20,8 @@
 #include <functional>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -34,6 +34,10 @@
 
 namespace paretod::llm {
 
+/// Of replies: several hundred alternatives per token make long ones.
+inline constexpr JsonLimits reply_limits{
+    .depth = 32, .nodes = 4'000'000, .string_bytes = 4U << 20U};
+
 struct Call {
   /// Content hash of whatever the answer depends on.
   std::string key;
@@ -45,7 +49,7 @@ struct Call {
   /// Asks the server even if the answer is known: to see whether it still gives it.
   bool ask_again = false;
   /// What a reply's body is to be read as; the result is what the ledger keeps.
-  std::function<Result<Completion>(const nlohmann::json&)> read = {};
+  std::function<Result<Completion>(const JsonNode&)> read = {};
   std::uint64_t prompt_bound = 0;  ///< tokens, at most
   std::uint64_t output_bound = 0;
 };
@@ -54,8 +58,8 @@ struct CallResult {
   enum class Kind { answered, failed, unknown };
   Kind kind = Kind::failed;
   Completion completion = {};
-  nlohmann::json body = {};  ///< of calls that are no inference
-  CallCost cost = {};        ///< of this call, now; 0 for what the ledger knew
+  std::string body = {};  ///< of calls that are no inference; some servers say only "Success: .."
+  CallCost cost = {};     ///< of this call, now; 0 for what the ledger knew
   bool from_ledger = false;
   std::uint32_t retries = 0;
   std::string reason = {};
@@ -81,6 +85,7 @@ class Caller {
   using Done = std::function<void(CallResult)>;
 
   Caller(CallerOptions options, HttpMulti& http, ResponseLedger& ledger);
+  ~Caller();
   Caller(const Caller&) = delete;
   Caller& operator=(const Caller&) = delete;
 
@@ -114,23 +119,26 @@ class Caller {
     std::uint64_t id;
     Done done;
   };
+  /// A call from call() until its waiters are told, or it is dropped.
   struct Pending;
-  using Shared = std::shared_ptr<Pending>;
 
   [[nodiscard]] double now() const;
   void pump();
-  bool prepare(const Shared& pending);
-  void send(const Shared& pending);
-  void take(const Shared& pending, HttpOutcome outcome);
-  void take_reply(const Shared& pending, const HttpReply& reply);
-  void take_refusal(const Shared& pending, const HttpReply& reply);
-  void again(const Shared& pending, double after_s, const std::string& why, bool counts);
-  void lose(const Shared& pending, const std::string& why);
-  void fail(const Shared& pending, const std::string& why);
-  void finish(const Shared& pending, CallResult result);
-  void release(const Shared& pending, std::int64_t spent);
+  bool prepare(Pending& pending);
+  void send(Pending& pending);
+  void take(Pending& pending, const HttpOutcome& outcome);
+  void take_reply(Pending& pending, const HttpReply& reply);
+  void take_refusal(Pending& pending, const HttpReply& reply);
+  void again(Pending& pending, double after_s, const std::string& why, bool counts);
+  void lose(Pending& pending, const std::string& why);
+  void fail(Pending& pending, const std::string& why);
+  void finish(Pending& pending, CallResult result);
+  void release(Pending& pending, std::int64_t spent);
+  Pending& spare_pending();
+  void retire(Pending& pending);
 
   const CallerOptions options_;
+  const std::shared_ptr<const HttpClient::Headers> headers_;  ///< of every request
   HttpMulti& http_;
   ResponseLedger& ledger_;
   Accounts accounts_;
@@ -138,12 +146,17 @@ class Caller {
   Rng rng_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::uint64_t last_id_ = 0;
-  std::deque<Shared> queue_;
-  std::unordered_map<std::string, Shared> by_key_;  ///< waiting or under way
-  std::unordered_map<std::uint64_t, Shared> by_id_;
+  std::vector<std::unique_ptr<Pending>> pendings_;
+  std::vector<Pending*> spare_;  ///< stand for no call
+  std::deque<Pending*> queue_;
+  std::unordered_map<std::string_view, Pending*> by_key_;  ///< waiting or under way
+  std::unordered_map<std::uint64_t, Pending*> by_id_;
   double timer_at_ = std::numeric_limits<double>::infinity();
   std::size_t under_way_ = 0;  ///< from the intent to the durable outcome
   std::function<void()> idle_;
+  FlatJson document_;            ///< the reply that is being read
+  std::string kept_;             ///< what the ledger is to keep of it
+  std::vector<Waiter> waiters_;  ///< memory for those that are told
   Counters counters_;
 };
 

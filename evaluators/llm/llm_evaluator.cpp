@@ -159,8 +159,9 @@ class Desk {
       : workshop_(workshop), facts_(facts), output_(output) {}
 
   void take(const json& message) {
-    const std::string id = ReplyReader(message).text_or("/id", "");
-    const std::string type = ReplyReader(message).text_or("/type", "");
+    ReplyReader reader(message);
+    const std::string id = reader.text_or("/id", "");
+    const std::string type = reader.text_or("/type", "");
     if (type == "cancel") {
       const auto found = runs_.find(id);
       if (found == runs_.end()) return;
@@ -173,7 +174,6 @@ class Desk {
     };
     auto genome = genome_of(workshop_.config, message.value("candidate", json()));
     if (!genome) return refuse(genome.error().text());
-    ReplyReader reader(message);
     // Three splits, and blocks within them: search, select, report, search's next block, ...
     const std::uint64_t replicate = reader.count_or("/replicate", 0);
     const std::uint64_t count = reader.count_or("/fidelity", 0);

@@ -22,7 +22,7 @@ void ask_oracle(Workshop& workshop, const Genome& genome, const std::string& ses
                    {"beta", genome.beta},
                    {"tag", workshop.run_name + "-" + std::to_string(++workshop.last_name)}}
                   .dump();
-  call.read = [](const json& reply) -> Result<Completion> {
+  call.read = [](const JsonNode& reply) -> Result<Completion> {
     ReplyReader reader(reply);
     Completion out;
     out.finish = "stop";

@@ -31,6 +31,12 @@ using nlohmann::json;
 
 constexpr std::size_t digits = 16;
 constexpr std::int64_t day_s = 86'400;
+/// What was written has to be read, however long the reply was.
+constexpr JsonLimits line_limits{.depth = 64, .nodes = ~0UL, .string_bytes = ~0UL};
+/// Between two fdatasync: free replies that come within it share the second one.  Small beside what
+/// a model takes for the examples of a trial; what costs money, and an intent to pay, is written at
+/// once.
+constexpr std::chrono::milliseconds commit_interval{20};
 
 Error failure(const std::string& doing, const fs::path& path) {
   return {ErrorKind::unavailable,
@@ -56,9 +62,10 @@ struct Record {
 };
 
 /// By hand: this is written once per call.  `name` and `more`, a JSON value: one more member.
-std::string line_of(const Record& record, std::string_view name = {}, std::string_view more = {}) {
-  std::string out(digits, '0');
-  out.reserve(digits + 160 + record.key.size() + record.job.size() + more.size());
+void append_line(std::string& out, const Record& record, std::string_view name = {},
+                 std::string_view more = {}) {
+  const std::size_t begin = out.size();
+  out.append(digits, '0');
   out += " {\"e\":\"";
   out += kind_names[static_cast<std::size_t>(record.kind)];
   out += "\",\"job\":";
@@ -78,13 +85,16 @@ std::string line_of(const Record& record, std::string_view name = {}, std::strin
   out += ",\"t\":";
   append_json_number(out, record.at_s);
   out += '}';
-  const std::string digest = sha256_hex(std::string_view(out).substr(digits + 1));
-  out.replace(0, digits, digest, 0, digits);
-  return out += '\n';
+  const Sha256 digest = sha256(std::string_view(out).substr(begin + digits + 1));
+  for (std::size_t i = 0; i < digits; ++i) {
+    const unsigned half = digest[i / 2] >> (i % 2 == 0 ? 4U : 0U) & 15U;
+    out[begin + i] = "0123456789abcdef"[half];
+  }
+  out += '\n';
 }
 
 /// Nothing where it lacks what every record has.
-std::optional<Record> record_of(const json& value) {
+std::optional<Record> record_of(const JsonNode& value) {
   ReplyReader reader(value);
   Record out;
   const std::string kind = reader.text("/e");
@@ -101,12 +111,11 @@ std::optional<Record> record_of(const json& value) {
   return out;
 }
 
-/// A line without its end; no object when it is torn.
-json read_line(std::string_view line) {
+/// What a line without its end says; nothing when it is torn.
+std::string_view text_of(std::string_view line) {
   if (line.size() <= digits || line[digits] != ' ') return {};
   const std::string_view text = line.substr(digits + 1);
-  if (sha256_hex(text).substr(0, digits) != line.substr(0, digits)) return {};
-  return json::parse(text, nullptr, false);
+  return sha256_hex(text).substr(0, digits) == line.substr(0, digits) ? text : std::string_view();
 }
 
 bool write_all(int file, std::string_view text) {
@@ -142,9 +151,11 @@ class ResponseLedger::State {
     {
       std::ifstream in(path_, std::ios::binary);
       std::string line;
+      FlatJson document;
       while (in && std::getline(in, line)) {
         const bool ended = !in.eof();
-        const auto record = ended ? record_of(read_line(line)) : std::nullopt;
+        const bool read = ended && document.read(text_of(line), line_limits);
+        const auto record = read ? record_of(document.root()) : std::nullopt;
         if (record) {
           take(*record, size_, line.size(), open);
         } else {
@@ -167,7 +178,7 @@ class ResponseLedger::State {
       intent.at_s = now_s();
       ++totals_.recovered;
       note(intent, 0, 0);
-      text += line_of(intent, "why", "\"the evaluator ended while the call was under way\"");
+      append_line(text, intent, "why", "\"the evaluator ended while the call was under way\"");
     }
     if (!write_all(file_.get(), text) || fdatasync(file_.get()) != 0)
       return failure("write", path_);
@@ -191,21 +202,26 @@ class ResponseLedger::State {
     std::string line(entry.length, '\0');
     const ssize_t got =
         pread(file_.get(), line.data(), line.size(), static_cast<off_t>(entry.offset));
-    const json record = got == static_cast<ssize_t>(line.size()) ? read_line(line) : json();
-    if (record.is_object() && record.contains("reply")) return record["reply"];
+    const bool whole = got == static_cast<ssize_t>(line.size());
+    json record = json::parse(whole ? text_of(line) : "", nullptr, false);
+    if (record.is_object() && record.contains("reply")) return std::move(record["reply"]);
     return Error{ErrorKind::corrupt, path_.string() + " does not give a reply back that it holds"};
   }
 
   void append(Record record, Written written, std::string_view name = {},
               std::string_view more = {}) {
     record.at_s = now_s();
-    const std::string line = line_of(record, name, more);
+    line_.clear();
+    append_line(line_, record, name, more);
+    bool wake = record.kind == Kind::intent || record.cost.micros != 0;
     {
       const std::lock_guard lock(mutex_);
-      text_ += line;
-      waiting_.push_back({std::move(record), line.size(), std::move(written)});
+      urgent_ = urgent_ || wake;
+      wake = wake || idle_;
+      text_ += line_;
+      waiting_.push_back({std::move(record), line_.size(), std::move(written)});
     }
-    changed_.notify_one();
+    if (wake) changed_.notify_one();
   }
 
   Totals totals_;
@@ -235,31 +251,36 @@ class ResponseLedger::State {
   }
 
   /// What a durable record changes.
-  void note(const Record& record, std::uint64_t offset, std::size_t length) {
+  void note(Record record, std::uint64_t offset, std::size_t length) {
     const std::int64_t micros = record.cost.micros;
     if (record.kind == Kind::answer) {
-      entries_[record.key] = {offset, length};
+      entries_[std::move(record.key)] = {offset, length};
       ++totals_.answers;
       totals_.answers_micros += micros;
     } else if (record.kind == Kind::unknown) {
-      entries_[record.key] = {};
+      entries_[std::move(record.key)] = {};
       ++totals_.unknown;
       totals_.unknown_micros += micros;
     } else {
       if (record.kind == Kind::resend) entries_.erase(record.key);
       return;
     }
-    spends_[{record.job, record.at_s / day_s}] += micros;
+    if (micros != 0) spends_[{record.job, record.at_s / day_s}] += micros;
   }
 
   void run() {
     std::string text;
+    std::chrono::steady_clock::time_point next_commit;
     while (true) {
       std::vector<Waiting> batch;
       text.clear();
       {
         std::unique_lock lock(mutex_);
+        changed_.wait_until(lock, next_commit, [this] { return stopping_ || urgent_; });
+        idle_ = true;
         changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+        idle_ = false;
+        urgent_ = false;
         if (waiting_.empty()) return;
         batch.swap(waiting_);
         text.swap(text_);
@@ -275,10 +296,11 @@ class ResponseLedger::State {
         size_ = static_cast<std::uint64_t>(std::max<off_t>(0, lseek(file_.get(), 0, SEEK_END)));
         torn_ = true;
       }
+      next_commit = std::chrono::steady_clock::now() + commit_interval;
       post_([this, good, offset, batch = std::make_shared<std::vector<Waiting>>(std::move(batch))] {
         std::uint64_t at = offset;
         for (Waiting& waiting : *batch) {
-          if (good) note(waiting.record, at, waiting.length - 1);
+          if (good) note(std::move(waiting.record), at, waiting.length - 1);
           at += waiting.length;
           if (waiting.written) waiting.written(good);
         }
@@ -293,11 +315,14 @@ class ResponseLedger::State {
   std::uint64_t size_ = 0;  // the writer's, once it runs
   bool torn_ = false;
   std::unordered_map<std::string, Entry> entries_;  // the caller's thread
+  std::string line_;                                // likewise: the one that is being made
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Waiting> waiting_;
-  std::string text_;  ///< their lines
+  std::string text_;     ///< their lines
+  bool urgent_ = false;  ///< one of them is about money
+  bool idle_ = false;    ///< the writer has nothing to do
   bool stopping_ = false;
   std::thread writer_;
 };

@@ -109,8 +109,7 @@ Result<ServerFacts> look_at_llama(const LlmConfig& config, Prober& prober) {
   if (!props) return props.error();
   ServerFacts facts;
   const ReplyReader reader(*props);
-  const json* slots = reader.find("/total_slots");
-  if (slots != nullptr && slots->is_number_unsigned()) facts.slots = slots->get<std::size_t>();
+  if (const JsonNode* slots = reader.find("/total_slots")) facts.slots = slots->count();
   facts.identity = reader.text_or("/model_path", "") + " " + reader.text_or("/build_info", "");
   if (config.merge.adapters.empty()) return facts;
   auto list = prober.get("/lora-adapters");
@@ -143,8 +142,9 @@ Result<ServerFacts> look_at_models(const LlmConfig& config, Prober& prober) {
     return list.error();
   }
   std::string known;
-  const json* models = ReplyReader(*list).find("/data");
-  for (const json& model : models != nullptr && models->is_array() ? *models : json::array()) {
+  const ReplyReader reader(*list);
+  const JsonNode* models = reader.find("/data");
+  for (const JsonNode& model : models != nullptr ? models->items() : JsonNode::Range()) {
     const std::string id = ReplyReader(model).text_or("/id", "");
     if (id == config.server.model) return ServerFacts{id, 0, {}};
     if (known.size() < 200) known += (known.empty() ? "" : ", ") + id;
@@ -240,7 +240,7 @@ class Canary {
     WireRequest request;
     if (dialect.scores_text() == ScoresText::whole) {
       request = dialect.score(example.prompt, example.answer, selection);
-      call.read = [&dialect, text = example.answer](const json& reply) {
+      call.read = [&dialect, text = example.answer](const JsonNode& reply) {
         return dialect.read_score(reply, text, true);
       };
       call.output_bound = 1;
@@ -249,7 +249,7 @@ class Canary {
       prompt.text = example.prompt;
       const std::size_t alternatives = dialect.gives_alternatives() && has_adapters() ? 5 : 0;
       request = dialect.generate(prompt, genome.sampling, selection, alternatives);
-      call.read = [&dialect](const json& reply) { return dialect.read_generation(reply); };
+      call.read = [&dialect](const JsonNode& reply) { return dialect.read_generation(reply); };
       call.output_bound = genome.sampling.max_tokens;
     }
     call.path = request.path;

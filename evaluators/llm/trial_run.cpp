@@ -229,7 +229,7 @@ void TrialRun::ask_generation(Unit& unit) {
                             first ? config.server.alternatives : 0);
   });
   Call call = call_of(form, [&](const RequestTemplate& made) { return made.body(prompt.text); });
-  call.read = [&dialect](const json& reply) { return dialect.read_generation(reply); };
+  call.read = [&dialect](const JsonNode& reply) { return dialect.read_generation(reply); };
   // Each message of a chat is wrapped in a few tokens of its own.
   call.prompt_bound =
       tokens_bound(config, prompt.flat().size()) + 16 * (2 + 2 * prompt.shots.size());
@@ -249,7 +249,7 @@ void TrialRun::ask_score(Unit& unit) {
   const std::string text = unit.context + unit.continuation;
   Call call = call_of(form, [&](const RequestTemplate& made) { return made.body(text); });
   const bool has_context = !unit.context.empty();
-  call.read = [&dialect, wanted = unit.continuation, has_context](const json& reply) {
+  call.read = [&dialect, wanted = unit.continuation, has_context](const JsonNode& reply) {
     return dialect.read_score(reply, wanted, has_context);
   };
   call.prompt_bound = tokens_bound(workshop_.config, text.size());
@@ -274,7 +274,9 @@ void TrialRun::ask_tokens(Unit& unit, const std::string& text, const std::functi
   call.body = request.body.dump();
   submit(std::move(call), [this, &unit, text, then](const CallResult& result) {
     if (result.kind != CallResult::Kind::answered) return unit_missing(unit, result);
-    auto tokens = workshop_.dialect.read_tokens(result.body);
+    FlatJson document;
+    const auto parsed = document.read(result.body, reply_limits);
+    auto tokens = parsed ? workshop_.dialect.read_tokens(document.root()) : parsed.error();
     if (!tokens) {
       CallResult failed;
       failed.reason = tokens.error().message;
@@ -311,7 +313,7 @@ void TrialRun::ask_each_token(Unit& unit) {
     const int wanted = all[i];
     // The answer holds only the wanted token's value, so it is part of the key.
     call.key = sha256_hex(call.key + std::to_string(wanted));
-    call.read = [&dialect, wanted](const json& reply) {
+    call.read = [&dialect, wanted](const JsonNode& reply) {
       return dialect.read_token_score(reply, wanted);
     };
     call.prompt_bound = i + 1;

@@ -1,12 +1,11 @@
 // llm_bench plain|client URL COUNT CONCURRENCY FOLDER
 //
 // COUNT completions of a llama.cpp-like server, CONCURRENCY at once: by a plain loop over libcurl's
-// multi interface that only keeps the bodies, or by the evaluator's caller, which makes the request
-// from a prompt, reads the reply, and has it in its ledger (in FOLDER) before it goes on.  Requests
+// multi interface that makes the requests and only keeps the replies, or by the evaluator's caller,
+// which also reads each reply and has it in its ledger (in FOLDER) before it goes on.  Requests
 // come as those of trials do: `examples` prompts for each of a sequence of coefficient vectors, the
-// next one's as soon as one is through, `trials` at a time.  Both send the same bodies.  Prints
-// wall time and the processor time of all threads as one line of JSON; the plain loop's bodies are
-// made before the clocks start.
+// next one's as soon as one is through, `trials` at a time.  Both send the same bytes and wait no
+// longer for a reply.  Prints wall time and the processor time of all threads as one line of JSON.
 
 #include <curl/curl.h>
 #include <sys/resource.h>
@@ -19,6 +18,7 @@
 #include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,35 +60,26 @@ std::size_t keep(char* data, std::size_t size, std::size_t n, void* body) {
   return size * n;
 }
 
-std::vector<std::string> bodies_of(std::size_t count) {
-  const auto dialect = llama_cpp_dialect();
-  std::vector<std::string> bodies;
-  for (std::size_t trial = 0; bodies.size() < count; ++trial) {
-    const RequestTemplate made = template_of(*dialect, trial);
-    for (std::size_t i = 0; i < examples && bodies.size() < count; ++i) {
-      bodies.push_back(made.body(prompt_of(bodies.size())));
-    }
-  }
-  return bodies;
-}
-
-/// Handles and bodies are used again and again, as such a loop would.
-void plain(const std::string& url, const std::vector<std::string>& bodies,
-           std::size_t concurrency) {
-  const std::size_t count = bodies.size();
+/// Handles are used again and again, as such a loop would.
+void plain(const std::string& url, std::size_t count, std::size_t concurrency) {
   struct Slot {
     CURL* curl;
+    std::string body;
     std::string reply;
   };
+  const auto dialect = llama_cpp_dialect();
+  std::optional<RequestTemplate> made;
   CURLM* const multi = curl_multi_init();
   curl_slist* const headers = curl_slist_append(nullptr, "Content-Type: application/json");
   std::vector<Slot> slots(concurrency);
   std::size_t next = 0;
   std::size_t done = 0;
   const auto start = [&](Slot& slot) {
+    if (next % examples == 0) made.emplace(template_of(*dialect, next / examples));
+    slot.body = made->body(prompt_of(next));
     slot.reply.clear();
-    curl_easy_setopt(slot.curl, CURLOPT_POSTFIELDS, bodies[next].c_str());
-    curl_easy_setopt(slot.curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(bodies[next].size()));
+    curl_easy_setopt(slot.curl, CURLOPT_POSTFIELDS, slot.body.c_str());
+    curl_easy_setopt(slot.curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(slot.body.size()));
     ++next;
     curl_multi_add_handle(multi, slot.curl);
   };
@@ -99,6 +90,10 @@ void plain(const std::string& url, const std::vector<std::string>& bodies,
     curl_easy_setopt(slot.curl, CURLOPT_WRITEFUNCTION, keep);
     curl_easy_setopt(slot.curl, CURLOPT_WRITEDATA, &slot.reply);
     curl_easy_setopt(slot.curl, CURLOPT_PRIVATE, &slot);
+    // What the client says and does too: its name, no request that waits for ever, no signals.
+    curl_easy_setopt(slot.curl, CURLOPT_USERAGENT, "paretod");
+    curl_easy_setopt(slot.curl, CURLOPT_TIMEOUT_MS, 120'000L);
+    curl_easy_setopt(slot.curl, CURLOPT_NOSIGNAL, 1L);
     if (next < count) start(slot);
   }
   while (done < count) {
@@ -146,7 +141,7 @@ void client(const std::string& url, std::size_t count, std::size_t concurrency,
       call.path = made.path();
       call.body = made.body(prompt_of(asked++));
       call.key = sha256_hex(call.path + call.body);
-      call.read = [&dialect](const json& reply) { return dialect->read_generation(reply); };
+      call.read = [&dialect](const JsonNode& reply) { return dialect->read_generation(reply); };
       caller.call(std::move(call), [&, open](const CallResult& result) {
         if (result.kind != CallResult::Kind::answered || result.from_ledger) std::abort();
         if (++done == count) finished.set_value();
@@ -179,11 +174,10 @@ int main(int argc, char** argv) {
   const std::size_t count = std::stoul(argv[3]);
   const std::size_t concurrency = std::stoul(argv[4]);
   const bool is_plain = std::string(argv[1]) == "plain";
-  const std::vector<std::string> bodies = is_plain ? bodies_of(count) : std::vector<std::string>();
   const auto start = std::chrono::steady_clock::now();
   const rusage before = used();
   if (is_plain) {
-    plain(argv[2], bodies, concurrency);
+    plain(argv[2], count, concurrency);
   } else {
     client(argv[2], count, concurrency, argv[5]);
   }

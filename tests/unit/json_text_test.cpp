@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/json/flat_json.hpp"
 #include "adapters/json/json_text.hpp"
 #include "adapters/json/quick_parse.hpp"
 #include "optimizers/core/rng.hpp"
@@ -104,6 +105,88 @@ TEST(QuickParse, LeavesTheRestToTheCarefulHalf) {
   EXPECT_FALSE(parse_json_quickly("{\"abcd\":1}", limits));
 }
 
+/// As the tree that it stands for.
+json tree_of(const JsonNode& node) {
+  json out;
+  switch (node.kind()) {
+    case JsonNode::Kind::null:
+      break;
+    case JsonNode::Kind::boolean:
+      out = node.is_true();
+      break;
+    case JsonNode::Kind::count:
+      out = node.count();
+      break;
+    case JsonNode::Kind::integer:
+      out = node.integer();
+      break;
+    case JsonNode::Kind::real:
+      out = node.number();
+      break;
+    case JsonNode::Kind::string:
+      out = node.text();
+      break;
+    case JsonNode::Kind::array:
+      out = json::array();
+      for (const JsonNode& item : node.items()) out.push_back(tree_of(item));
+      break;
+    case JsonNode::Kind::object:
+      out = json::object();
+      for (const JsonNode& member : node.members()) out[member.key()] = tree_of(member);
+      break;
+  }
+  return out;
+}
+
+TEST(FlatJson, HoldsWhatTheTreeHolds) {
+  FlatJson document;
+  for (const std::string& text : documents()) {
+    ASSERT_TRUE(document.read(text)) << text;
+    EXPECT_EQ(tree_of(document.root()).dump(), json::parse(text).dump());
+    EXPECT_EQ(tree_of(FlatJson(json::parse(text)).root()).dump(), json::parse(text).dump());
+  }
+}
+
+TEST(FlatJson, FindsItsWay) {
+  FlatJson document;
+  ASSERT_TRUE(document.read(R"({"a":[{"b":[1,2]},[],"\n",7],"c":-3,"d":true})"));
+  const JsonNode& root = document.root();
+  ASSERT_NE(root.find("a"), nullptr);
+  EXPECT_EQ(root.find("a")->size(), 4U);
+  EXPECT_EQ(root.find("a")->item(3)->count(), 7U);
+  EXPECT_EQ(root.find("a")->item(2)->text(), "\n");
+  EXPECT_EQ(root.find("a")->item(0)->find("b")->item(1)->number(), 2);
+  EXPECT_EQ(root.find("a")->item(4), nullptr);
+  EXPECT_EQ(root.find("b"), nullptr);
+  EXPECT_EQ(root.item(0), nullptr);
+  EXPECT_EQ(root.find("c")->integer(), -3);
+  EXPECT_FALSE(root.find("c")->is_count());
+  EXPECT_EQ(root.find("c")->count(), 0U);
+  EXPECT_TRUE(root.find("d")->is_true());
+  EXPECT_EQ(root.find("d")->number(), 0);
+}
+
+TEST(FlatJson, RefusesWhatParseJsonRefuses) {
+  FlatJson document;
+  for (const char* text : {"", "{", R"({"a":1,"a":2})", "1e400", "[1]x", "\"\xff\""}) {
+    const auto read = document.read(text);
+    ASSERT_FALSE(read) << text;
+    EXPECT_EQ(read.error().text(), parse_json(text).error().text());
+    EXPECT_TRUE(document.root().is_null());
+  }
+  // What the quick reader leaves to the careful one.
+  for (const char* text : {R"("caf\u00e9")", "\"caf\xc3\xa9\"", "18446744073709551616"}) {
+    ASSERT_TRUE(document.read(text)) << text;
+    EXPECT_EQ(tree_of(document.root()), json::parse(text));
+  }
+  std::string wide = "{";
+  for (int i = 0; i < 100; ++i) wide += (i > 0 ? ",\"" : "\"") + std::to_string(i) + "\":0";
+  ASSERT_TRUE(document.read(wide + "}"));
+  EXPECT_EQ(document.root().size(), 100U);
+  EXPECT_FALSE(document.read(wide + ",\"7\":1}"));
+  EXPECT_FALSE(document.read("[[[]]]", {.depth = 2}));
+}
+
 TEST(QuickParse, NeverDisagreesWithTheLibraryOnDamagedDocuments) {
   Rng rng(11);
   const std::string alphabet = "{}[]\",:\\ntrue0123.eE+- \x01\xc3\xa9";
@@ -130,6 +213,9 @@ TEST(QuickParse, NeverDisagreesWithTheLibraryOnDamagedDocuments) {
     const json careful = json::parse(text, nullptr, false);
     ASSERT_FALSE(careful.is_discarded()) << text;
     ASSERT_EQ(quick->dump(), careful.dump()) << text;
+    FlatJson flat;
+    ASSERT_TRUE(flat.read(text)) << text;
+    ASSERT_EQ(tree_of(flat.root()).dump(), careful.dump()) << text;
   }
   EXPECT_GT(read, 1000U);
 }

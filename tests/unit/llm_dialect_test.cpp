@@ -45,14 +45,14 @@ TEST(LlamaCppDialect, ReadsOneTokenFromItsAlternatives) {
     "timings":{"cache_n":0,"prompt_n":5,"predicted_n":1},
     "completion_probabilities":[{"id":7,"token":" Paris","bytes":[],"logprob":-0.2,
       "top_logprobs":[{"id":7,"token":" Paris","logprob":-0.2},{"id":9,"token":" Rome","logprob":-2.5}]}]})");
-  const auto second = dialect->read_token_score(reply, 9);
+  const auto second = dialect->read_token_score(FlatJson(reply).root(), 9);
   ASSERT_TRUE(second) << second.error().text();
   EXPECT_THAT(second->logprobs, ElementsAre(-2.5));
   EXPECT_FALSE(second->greedy);
   EXPECT_EQ(second->usage.prompt_tokens, 5U);
-  EXPECT_TRUE(dialect->read_token_score(reply, 7)->greedy);
+  EXPECT_TRUE(dialect->read_token_score(FlatJson(reply).root(), 7)->greedy);
   // Beyond the alternatives: at most what they leave, and no more than the last of them.
-  const auto beyond = dialect->read_token_score(reply, 1000);
+  const auto beyond = dialect->read_token_score(FlatJson(reply).root(), 1000);
   ASSERT_TRUE(beyond);
   EXPECT_TRUE(beyond->beyond);
   const double left = std::log(1 - std::exp(-0.2) - std::exp(-2.5));
@@ -61,7 +61,7 @@ TEST(LlamaCppDialect, ReadsOneTokenFromItsAlternatives) {
 
 TEST(LlamaCppDialect, RejectsAnswersFromACacheThatWasForbidden) {
   const json reply = json::parse(R"({"content":"x","timings":{"cache_n":4,"predicted_n":1}})");
-  const auto read = llama_cpp_dialect()->read_generation(reply);
+  const auto read = llama_cpp_dialect()->read_generation(FlatJson(reply).root());
   ASSERT_FALSE(read);
   EXPECT_THAT(read.error().message, HasSubstr("--cache-ram 0"));
 }
@@ -86,14 +86,17 @@ TEST(LoraxDialect, ScoresTheEndOfAPrefill) {
     "prompt_tokens":4,"generated_tokens":1,"seed":1,"tokens":[],
     "prefill":[{"id":1,"text":"<s>","logprob":null},{"id":2,"text":"Capital:","logprob":-5.0},
                {"id":3,"text":" Par","logprob":-1.0},{"id":4,"text":"is","logprob":-0.5}]}})");
-  const auto read = lorax_dialect()->read_score(reply, " Paris", true);
+  const auto read = lorax_dialect()->read_score(FlatJson(reply).root(), " Paris", true);
   ASSERT_TRUE(read) << read.error().text();
   EXPECT_THAT(read->logprobs, ElementsAre(-1.0, -0.5));
   EXPECT_EQ(read->usage.prompt_tokens, 4U);
   // A token across the border counts as a whole; without a context all but the first count.
-  EXPECT_THAT(lorax_dialect()->read_score(reply, "aris", true)->logprobs, ElementsAre(-1.0, -0.5));
-  EXPECT_EQ(lorax_dialect()->read_score(reply, "Capital: Paris", false)->logprobs.size(), 3U);
-  EXPECT_FALSE(lorax_dialect()->read_score(reply, std::string(100, 'x'), true));
+  EXPECT_THAT(lorax_dialect()->read_score(FlatJson(reply).root(), "aris", true)->logprobs,
+              ElementsAre(-1.0, -0.5));
+  EXPECT_EQ(
+      lorax_dialect()->read_score(FlatJson(reply).root(), "Capital: Paris", false)->logprobs.size(),
+      3U);
+  EXPECT_FALSE(lorax_dialect()->read_score(FlatJson(reply).root(), std::string(100, 'x'), true));
 }
 
 TEST(VllmDialect, NamesTheMergedAdapterAndReadsTheEcho) {
@@ -113,7 +116,8 @@ TEST(VllmDialect, NamesTheMergedAdapterAndReadsTheEcho) {
       json::parse(R"({"choices":[{"text":"Q: yes","finish_reason":"length","logprobs":{
     "tokens":["Q:"," yes"],"token_logprobs":[null,-0.25],"top_logprobs":[null,{" yes":-0.25}],
     "text_offset":[0,2]}}],"usage":{"prompt_tokens":2,"completion_tokens":0,"total_tokens":2}})");
-  EXPECT_THAT(dialect->read_score(reply, " yes", true)->logprobs, ElementsAre(-0.25));
+  EXPECT_THAT(dialect->read_score(FlatJson(reply).root(), " yes", true)->logprobs,
+              ElementsAre(-0.25));
   EXPECT_EQ(dialect->load_route(), "/v1/load_lora_adapter");
 }
 
@@ -124,7 +128,8 @@ TEST(SglangDialect, SetsEveryFieldAndReadsTriples) {
       json::parse(R"({"text":"x","meta_info":{"prompt_tokens":2,"completion_tokens":1,
     "cached_tokens":0,"finish_reason":{"type":"length"},
     "input_token_logprobs":[[null,1,"Q:"],[-0.5,2," yes"]]}})");
-  EXPECT_THAT(dialect->read_score(reply, " yes", true)->logprobs, ElementsAre(-0.5));
+  EXPECT_THAT(dialect->read_score(FlatJson(reply).root(), " yes", true)->logprobs,
+              ElementsAre(-0.5));
 }
 
 TEST(OpenAiDialect, SpeaksChatAndSurvivesEmptyContent) {
@@ -143,7 +148,7 @@ TEST(OpenAiDialect, SpeaksChatAndSurvivesEmptyContent) {
     "logprobs":{"content":[{"token":"A","logprob":-0.1,"top_logprobs":[{"token":"A","logprob":-0.1},
       {"token":"B","logprob":-9999.0}]}]}}],"system_fingerprint":"fp",
     "usage":{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}})");
-  const auto read = dialect->read_generation(reply);
+  const auto read = dialect->read_generation(FlatJson(reply).root());
   ASSERT_TRUE(read) << read.error().text();
   EXPECT_EQ(read->text, "");
   EXPECT_EQ(read->usage.cached_tokens, 4U);
@@ -172,13 +177,14 @@ TEST(Dialects, SayWhatIsWrongWithRepliesOfAnyShape) {
     for (const char* text : bodies) {
       const json body = json::parse(text, nullptr, false);
       // Whatever they find, they say so; nothing throws, and no number is made up.
-      const auto generation = dialect->read_generation(body);
+      const auto generation = dialect->read_generation(FlatJson(body).root());
       EXPECT_TRUE(generation || !generation.error().message.empty());
       if (dialect->scores_text() == ScoresText::whole) {
-        EXPECT_FALSE(dialect->read_score(body, " yes", true)) << api << " " << text;
+        EXPECT_FALSE(dialect->read_score(FlatJson(body).root(), " yes", true))
+            << api << " " << text;
       } else if (dialect->scores_text() == ScoresText::per_token) {
-        EXPECT_FALSE(dialect->read_token_score(body, 1)) << text;
-        EXPECT_FALSE(dialect->read_tokens(body)) << text;
+        EXPECT_FALSE(dialect->read_token_score(FlatJson(body).root(), 1)) << text;
+        EXPECT_FALSE(dialect->read_tokens(FlatJson(body).root())) << text;
       }
     }
   }
@@ -230,7 +236,7 @@ TEST(Completions, AreTheSameAfterTheLedger) {
   completion.first = {{"A", -0.5}};
   completion.greedy = true;
   completion.beyond = true;
-  const auto again = completion_from_json(json::parse(json_text(completion)));
+  const auto again = completion_from_json(FlatJson(json::parse(json_text(completion))).root());
   ASSERT_TRUE(again) << again.error().text();
   EXPECT_EQ(again->text, completion.text);
   EXPECT_EQ(again->finish, "stop");
@@ -244,7 +250,7 @@ TEST(Completions, AreTheSameAfterTheLedger) {
   completion.first.clear();
   EXPECT_EQ(json_text(completion), R"({"cached_tokens":3,"fingerprint":"fp \"1\"","finish":"stop",)"
                                    R"("output_tokens":2,"prompt_tokens":1,"text":"a\nb"})");
-  EXPECT_FALSE(completion_from_json(json::parse(R"({"text":"x"})")));
+  EXPECT_FALSE(completion_from_json(FlatJson(json::parse(R"({"text":"x"})")).root()));
 }
 
 // ---- refusals
