@@ -53,7 +53,7 @@ void HypervolumeGain::add(std::span<const double> y) {
   samples_.resize(kept);
 }
 
-double HypervolumeGain::gain(std::span<const double> y) const {
+double HypervolumeGain::gain(std::span<const double> y, std::size_t part, std::size_t parts) const {
   for (const double value : y) {
     if (!(value < reference_)) return 0;
   }
@@ -65,11 +65,11 @@ double HypervolumeGain::gain(std::span<const double> y) const {
         0.0);
   }
   std::size_t covered = 0;
-  for (std::size_t i = 0; i < samples_.size(); i += objectives_) {
+  for (std::size_t i = part * objectives_; i < samples_.size(); i += parts * objectives_) {
     covered += covers(y, &samples_[i]) ? 1 : 0;
   }
-  return static_cast<double>(covered) * std::pow(reference_, static_cast<double>(objectives_)) /
-         static_cast<double>(sample_count);
+  return static_cast<double>(covered * parts) *
+         std::pow(reference_, static_cast<double>(objectives_)) / static_cast<double>(sample_count);
 }
 
 }  // namespace paretod

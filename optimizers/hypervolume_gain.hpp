@@ -14,7 +14,10 @@ class HypervolumeGain {
  public:
   HypervolumeGain(std::size_t objectives, double reference, std::uint64_t seed);
   void add(std::span<const double> y);
-  [[nodiscard]] double gain(std::span<const double> y) const;
+  [[nodiscard]] double gain(std::span<const double> y) const { return gain(y, 0, 1); }
+  /// The same by one of `parts` of the samples, where there are any: the average over all parts,
+  /// each with a y of its own, costs what one gain costs.
+  [[nodiscard]] double gain(std::span<const double> y, std::size_t part, std::size_t parts) const;
   /// Of all that were added.
   [[nodiscard]] double volume() const { return volume_; }
 

@@ -21,19 +21,19 @@
 namespace paretod {
 namespace {
 
-/// Measured points beyond the coefficients without which a full quadratic is not fitted.
-constexpr std::size_t least_freedom = 3;
-constexpr double design_share = 0.6;  // of the budget at most
+constexpr std::size_t least_verified = 3;
+/// Of the budget at most: what is measured where the models already see the front tells more.
+constexpr double design_share = 0.5;
 constexpr double bayesian_design = 0.4, bayesian_end = 0.7;
 constexpr std::size_t paper_rounds = 4;
 constexpr std::uint64_t replacement_stream = 301;
 constexpr double ninety_percent = 1.6448536269514722;
 constexpr double coverage_to_stop = 0.9;
 
-/// Points with which a full quadratic is fitted, and some to judge it by.
-std::size_t least_points(const SearchProblem& problem) {
+/// Of a full quadratic: so many points at least are measured before the first fit.
+std::size_t coefficients(const SearchProblem& problem) {
   const bool simplex = problem.space.parameters().front().type == ParameterType::simplex;
-  return quadratic_terms(problem.space.dimension(), simplex) + least_freedom;
+  return quadratic_terms(problem.space.dimension(), simplex);
 }
 
 /// Whether the surrogates learn from it.
@@ -87,7 +87,7 @@ class Map {
 
   void plan_design() {
     for (const Point& point : problem_.initial) add_to_design(space_.scaled(point), point);
-    const std::size_t p = least_points(problem_) - least_freedom;
+    const std::size_t p = coefficients(problem_);
     std::size_t count = std::max((3 * p + 1) / 2, p + 8);
     const bool bayesian = params_.mode == "bayesian";
     const double share = bayesian ? bayesian_design : design_share;
@@ -95,7 +95,7 @@ class Map {
     if (!params_.paper() && problem_.trials > 0) {
       const auto affordable =
           static_cast<std::size_t>(share * static_cast<double>(problem_.trials));
-      count = std::clamp(affordable, p + least_freedom, count);
+      count = std::clamp(affordable, p, count);
     }
     if (params_.design > 0) count = static_cast<std::size_t>(params_.design);
     const std::size_t there = known_.size() + design_.size();
@@ -104,7 +104,7 @@ class Map {
       if (!params_.paper()) {
         Design all = known_;
         for (const Asked& asked : design_) all.push_back(asked.x);
-        points = hybrid_design(space_, count - there, all, problem_.seed);
+        points = i_optimal_design(space_, count - there, all, problem_.seed);
       }
       for (const auto& x : points) add_to_design(x, space_.point(x));
     }
@@ -138,9 +138,9 @@ class Map {
     }
     std::vector<std::vector<double>> pending;
     for (const auto& [number, asked] : asked_) pending.push_back(asked.x);
-    if (measured_ < least_points(problem_)) {
+    if (measured_ < coefficients(problem_)) {
       // The rest of the design may do; points of it that failed are made up for.
-      if (measured_ + pending.size() >= least_points(problem_)) return false;
+      if (measured_ + pending.size() >= coefficients(problem_)) return false;
       submit(replacement(pending));
       return true;
     }
@@ -363,7 +363,8 @@ Problems check_map(const SearchProblem& problem, const MapParams& params) {
                         "without a limit, and with optimizer.params.tolerance 0, "
                         "the search would never end; set one of them"});
   }
-  const std::size_t least = least_points(problem);
+  const std::size_t p = coefficients(problem);
+  const std::size_t least = p + least_verified;
   std::size_t known = 0;
   for (const Trial& trial : problem.known) known += counts(trial, params) ? 1 : 0;
   const auto design = static_cast<std::size_t>(params.design);
@@ -376,7 +377,6 @@ Problems check_map(const SearchProblem& problem, const MapParams& params) {
   }
   if (problem.trials > 0 && problem.trials + known < least) {
     const std::size_t n = problem.space.dimension();
-    const std::size_t p = quadratic_terms(n, simplex);
     problems.push_back(
         {"/budget/trials", "map fits " + std::to_string(p) + " coefficients per objective to " +
                                std::to_string(n) + " parameters, so it needs at least " +
@@ -435,7 +435,7 @@ Fields<MapParams> describe() {
 
 Optimizer map_optimizer() {
   Optimizer optimizer = make_optimizer<MapParams>(
-      "map", 1,
+      "map", 2,
       "Pareto fronts of merged models from quadratic surrogates: measures a designed sample, "
       "verifies the front that it predicts, and answers any preference afterwards.",
       "Li et al., MAP: low-compute model merging with amortized Pareto fronts, arXiv 2406.07529",

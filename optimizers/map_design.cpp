@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <set>
 #include <utility>
 
 #include "optimizers/core/rng.hpp"
@@ -17,123 +16,111 @@ namespace {
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-constexpr std::size_t most_grid_points = 2187;  // 3^7
+constexpr std::size_t candidate_count = 512;
+constexpr std::size_t most_chosen = candidate_count / 2;
 constexpr int exchange_passes = 3;
-/// Of the box.  On its sides (1) the design says most about the coefficients if the truth is a
-/// quadratic; where it is not, the corners mislead: over 30 of the problems of scripts/bench-map
-/// the median R2 (identity link) is 0.954, 0.985, 0.937 and 0.956 with 1 (n = 4 with 18 and 30
-/// points, n = 8 with 54 and 90), and 0.973, 0.987, 0.959 and 0.973 with 0.8.
-constexpr double grid_level = 0.8;
+/// Variances beforehand of the coefficients of an orthonormal basis, in those of a measurement: of
+/// the quadratic almost anything; of what it cannot follow little, or the design would spend itself
+/// on that.
+constexpr double quadratic_variance = 10, cubic_variance = 0.04;
 /// Streams of the seed.
-constexpr std::uint64_t grid_stream = 101, lattice_stream = 102;
-
-VectorXd row_of(const std::vector<double>& x, bool simplex) {
-  const std::vector<double> row = quadratic_row(x, simplex);
-  return Eigen::Map<const VectorXd>(row.data(), static_cast<Eigen::Index>(row.size()));
-}
+constexpr std::uint64_t moment_stream = 103, lattice_stream = 102;
 
 bool contains(const Design& design, const std::vector<double>& x) {
   return std::find(design.begin(), design.end(), x) != design.end();
 }
 
-/// Three levels per axis: all of them, or so many as are affordable; of a simplex its vertices and
-/// the middles of two and three of them.  In random order, which decides ties.
-Design grid(const MapSpace& space, std::uint64_t seed) {
-  const std::size_t n = space.dimension();
-  Rng rng(seed, grid_stream);
-  Design points;
-  if (space.simplex()) {
-    const auto add_middle = [&](std::initializer_list<std::size_t> members) {
-      std::vector<double> x(n, 0.0);
-      for (const std::size_t m : members) x[m] = 1 / static_cast<double>(members.size());
-      points.push_back(std::move(x));
-    };
-    for (std::size_t i = 0; i < n; ++i) {
-      add_middle({i});
-      for (std::size_t j = i + 1; j < n; ++j) {
-        add_middle({i, j});
-        for (std::size_t k = j + 1; k < n; ++k) add_middle({i, j, k});
+/// Products of at most three coordinates, those of lower degree first.  The shares of a simplex but
+/// the last one.
+class Cubic {
+ public:
+  explicit Cubic(const MapSpace& space) {
+    const std::size_t n = space.dimension() - (space.simplex() ? 1 : 0);
+    factors_.push_back({});
+    std::size_t first = 0;
+    for (int degree = 1; degree <= 3; ++degree) {
+      quadratic_ = factors_.size();
+      for (std::size_t i = first; i < quadratic_; ++i) {
+        for (std::size_t d = factors_[i].empty() ? 0 : factors_[i].back(); d < n; ++d) {
+          factors_.push_back(factors_[i]);
+          factors_.back().push_back(d);
+        }
+      }
+      first = quadratic_;
+    }
+  }
+  [[nodiscard]] Eigen::Index terms() const { return static_cast<Eigen::Index>(factors_.size()); }
+  /// Those of degree two and less.
+  [[nodiscard]] Eigen::Index quadratic() const { return static_cast<Eigen::Index>(quadratic_); }
+  /// A column per point.
+  [[nodiscard]] MatrixXd columns(const Design& points) const {
+    MatrixXd columns(terms(), static_cast<Eigen::Index>(points.size()));
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      for (std::size_t k = 0; k < factors_.size(); ++k) {
+        double product = 1;
+        for (const std::size_t d : factors_[k]) product *= points[i][d];
+        columns(static_cast<Eigen::Index>(k), static_cast<Eigen::Index>(i)) = product;
       }
     }
-  } else if (std::pow(3.0, static_cast<double>(n)) <= static_cast<double>(most_grid_points)) {
-    std::vector<double> x(n, -grid_level);
-    while (true) {
-      points.push_back(x);
-      std::size_t i = 0;
-      while (i < n && x[i] > 0) x[i++] = -grid_level;
-      if (i == n) break;
-      x[i] = x[i] < 0 ? 0 : grid_level;
-    }
-  } else {
-    std::set<std::vector<double>> drawn;
-    while (drawn.size() < most_grid_points) {
-      std::vector<double> x(n);
-      for (double& level : x) level = grid_level * (static_cast<double>(rng.below(3)) - 1);
-      drawn.insert(std::move(x));
-    }
-    points.assign(drawn.begin(), drawn.end());
+    return columns;
   }
-  rng.shuffle(points);
+
+ private:
+  std::vector<std::vector<std::size_t>> factors_;
+  std::size_t quadratic_ = 0;
+};
+
+/// Evenly over the space.
+Design even_points(const MapSpace& space, std::size_t count, SobolSequence& sequence) {
+  Design points;
+  while (points.size() < count) {
+    const auto x = space.from_unit(sequence.next());
+    points.push_back(space.scaled(space.point(x)));
+  }
   return points;
 }
 
-/// Adds to `fixed` the `count` candidates that together raise log det of the information most:
-/// one by one, then by exchanges of one of them for another (a swap of u for v changes the
-/// determinant by the factor 1 + d(v) - [d(u) d(v) - d(u, v)^2] - d(u)).
-class DOptimal {
+/// Chooses the candidates that together with `fixed` leave the least variance of the model on the
+/// average over the space: one by one, then by exchanges.  In an orthonormal basis that variance is
+/// the trace of the coefficients' covariance, which x lowers by |C f(x)|^2 / (1 + f(x)' C f(x)).
+class LeastVariance {
  public:
-  DOptimal(const Design& fixed, Design candidates, bool simplex)
-      : candidates_(std::move(candidates)), used_(candidates_.size(), false) {
-    const auto count = static_cast<Eigen::Index>(candidates_.size());
-    const auto terms = row_of(candidates_.front(), simplex).size();
-    rows_.resize(count, terms);
-    for (Eigen::Index i = 0; i < count; ++i) {
-      const auto& x = candidates_[static_cast<std::size_t>(i)];
-      rows_.row(i) = row_of(x, simplex);
-      used_[static_cast<std::size_t>(i)] = contains(fixed, x);
+  LeastVariance(const MapSpace& space, const Design& fixed, Design candidates, std::uint64_t seed)
+      : candidates_(std::move(candidates)) {
+    const Cubic cubic(space);
+    // The Cholesky factor of the moments makes a basis orthonormal degree by degree.
+    SobolSequence sequence(space.dimension(), mix64(seed, moment_stream));
+    const auto count = std::max<std::size_t>(1024, 4 * static_cast<std::size_t>(cubic.terms()));
+    const MatrixXd all = cubic.columns(even_points(space, count, sequence));
+    const Eigen::LLT<MatrixXd> moments(all * all.transpose() / static_cast<double>(count));
+    values_ = moments.matrixL().solve(cubic.columns(candidates_));
+    VectorXd precision = VectorXd::Constant(cubic.terms(), 1 / quadratic_variance);
+    precision.tail(cubic.terms() - cubic.quadratic()).setConstant(1 / cubic_variance);
+    MatrixXd information = precision.asDiagonal();
+    if (!fixed.empty()) {
+      const MatrixXd there = moments.matrixL().solve(cubic.columns(fixed));
+      information += there * there.transpose();
     }
-    MatrixXd information = MatrixXd::Identity(terms, terms) * 1e-6;
-    for (const auto& x : fixed) {
-      const VectorXd row = row_of(x, simplex);
-      information += row * row.transpose();
-    }
-    inverse_ = information.inverse();
-    spread_ = (rows_ * inverse_).cwiseProduct(rows_).rowwise().sum();
+    along_ = information.inverse() * values_;
+    for (const auto& x : candidates_) used_.push_back(contains(fixed, x));
   }
 
+  /// Requires as many unused candidates and one more.
   Design choose(std::size_t count) {
     std::vector<Eigen::Index> chosen;
-    while (chosen.size() < count) {
-      Eigen::Index best = -1;
-      for (Eigen::Index v = 0; v < spread_.size(); ++v) {
-        if (!used_[static_cast<std::size_t>(v)] && (best < 0 || spread_[v] > spread_[best]))
-          best = v;
-      }
-      if (best < 0) break;  // a small grid
-      take(best, 1);
-      chosen.push_back(best);
+    for (std::size_t i = 0; i < count; ++i) {
+      chosen.push_back(best());
+      take(chosen.back(), 1);
     }
     bool changed = true;
     for (int pass = 0; pass < exchange_passes && changed; ++pass) {
       changed = false;
       for (Eigen::Index& u : chosen) {
-        const VectorXd cross = rows_ * (inverse_ * rows_.row(u).transpose());
-        Eigen::Index best = -1;
-        double most = 1e-6;
-        for (Eigen::Index v = 0; v < spread_.size(); ++v) {
-          if (used_[static_cast<std::size_t>(v)]) continue;
-          const double gain =
-              spread_[v] - (spread_[u] * spread_[v] - cross[v] * cross[v]) - spread_[u];
-          if (gain > most) {
-            most = gain;
-            best = v;
-          }
-        }
-        if (best < 0) continue;
-        take(best, 1);  // first, since without u alone the information may be singular
         take(u, -1);
-        u = best;
-        changed = true;
+        const Eigen::Index v = best();
+        take(v, 1);
+        changed = changed || v != u;
+        u = v;
       }
     }
     Design design;
@@ -142,26 +129,35 @@ class DOptimal {
   }
 
  private:
+  [[nodiscard]] Eigen::Index best() const {
+    Eigen::Index best = 0;
+    double most = -1;
+    for (Eigen::Index v = 0; v < values_.cols(); ++v) {
+      if (used_[static_cast<std::size_t>(v)]) continue;
+      const double gain = along_.col(v).squaredNorm() / (1 + along_.col(v).dot(values_.col(v)));
+      if (!(gain > most)) continue;
+      most = gain;
+      best = v;
+    }
+    return best;
+  }
   /// Sherman and Morrison, for one point more or less.
   void take(Eigen::Index v, double sign) {
-    const VectorXd along = inverse_ * rows_.row(v).transpose();
-    const double scale = sign / (1 + sign * spread_[v]);
-    const VectorXd cross = rows_ * along;
-    inverse_ -= scale * along * along.transpose();
-    spread_ -= scale * cross.cwiseAbs2();
+    const VectorXd along = along_.col(v);
+    const VectorXd cross = values_.transpose() * along;
+    along_ -= (sign / (1 + sign * cross[v]) * along) * cross.transpose();
     used_[static_cast<std::size_t>(v)] = sign > 0;
   }
 
   Design candidates_;
   std::vector<bool> used_;
-  MatrixXd rows_, inverse_;
-  VectorXd spread_;  // d(v)
+  MatrixXd values_, along_;  // f(x) of the candidates, C f(x)
 };
 
 }  // namespace
 
-Design hybrid_design(const MapSpace& space, std::size_t count, const Design& known,
-                     std::uint64_t seed) {
+Design i_optimal_design(const MapSpace& space, std::size_t count, const Design& known,
+                        std::uint64_t seed) {
   Design fixed = known, design;
   const auto add = [&](std::vector<double> x) {
     if (design.size() >= count || contains(fixed, x)) return;
@@ -169,15 +165,13 @@ Design hybrid_design(const MapSpace& space, std::size_t count, const Design& kno
     design.push_back(std::move(x));
   };
   for (auto& anchor : space.anchors()) add(std::move(anchor));
-  const std::size_t optimal = std::max(design.size(), (count + 1) / 2) - design.size();
-  for (auto& x : DOptimal(fixed, grid(space, seed), space.simplex()).choose(optimal)) {
-    add(space.scaled(space.point(x)));
-  }
   SobolSequence sequence(space.dimension(), seed);
-  while (design.size() < count) {
-    const auto x = space.from_unit(sequence.next());
-    add(space.scaled(space.point(x)));
+  const std::size_t chosen = std::min(count - design.size(), most_chosen);
+  if (chosen > 0) {
+    LeastVariance variance(space, fixed, even_points(space, candidate_count, sequence), seed);
+    for (auto& x : variance.choose(chosen)) add(std::move(x));
   }
+  while (design.size() < count) add(even_points(space, 1, sequence).front());
   return design;
 }
 
@@ -239,7 +233,9 @@ std::size_t design_rank(const Design& design, bool simplex) {
   MatrixXd rows(static_cast<Eigen::Index>(design.size()),
                 static_cast<Eigen::Index>(quadratic_terms(design[0].size(), simplex)));
   for (std::size_t i = 0; i < design.size(); ++i) {
-    rows.row(static_cast<Eigen::Index>(i)) = row_of(design[i], simplex);
+    const std::vector<double> row = quadratic_row(design[i], simplex);
+    rows.row(static_cast<Eigen::Index>(i)) =
+        Eigen::Map<const Eigen::RowVectorXd>(row.data(), rows.cols());
   }
   return static_cast<std::size_t>(
       Eigen::ColPivHouseholderQR<MatrixXd>(rows).setThreshold(1e-8).rank());

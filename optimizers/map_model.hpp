@@ -58,9 +58,9 @@ class MapModel final : public Surrogate {
 
   // For the optimizer, in scaled coordinates.
 
-  /// The next points to verify, best first; `pending` were asked for and are not told.  From an
-  /// even `turn` on every other one is the point of the predicted front that raises the hypervolume
-  /// of the measured one most, the others are that of a front drawn from the posterior.
+  /// The next points to verify, best first; `pending` were asked for and are not told.  Of the
+  /// predicted front, and of one drawn from the posterior, each is the point that is expected to
+  /// raise the hypervolume of the measured front most: on the average over such draws.
   [[nodiscard]] std::vector<std::vector<double>> verification(
       std::size_t k, std::span<const std::vector<double>> pending, std::uint64_t turn) const;
   /// Where the models are least sure together.

@@ -16,10 +16,11 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 /// In parts of the box: closer to a measured point there is nothing to learn.
 constexpr double same_point = 0.002;
-constexpr double reference = 1.1;      // of the scaled hypervolume
 constexpr double equal_within = 5e-4;  // of the front's range
 /// Besides those of the front shown, which at many objectives are mostly on its rim.
 constexpr std::size_t fresh_directions = 48;
+/// Of the posterior, over which the gain of a point is averaged.
+constexpr std::size_t draws = 8;
 /// Streams of the seed.
 constexpr std::uint64_t draw_stream = 201, gain_stream = 202;
 
@@ -28,6 +29,20 @@ double distance(std::span<const double> a, std::span<const double> b, bool simpl
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return std::sqrt(sum / static_cast<double>(a.size())) / (simplex ? 1 : 2);
+}
+
+/// Of the hypervolume scaled by ideal and nadir: with it no point of an even front of so many
+/// counts for more than another (Ishibuchi et al., Evolutionary Computation 26(3), 2018, section
+/// 4): 1 + 1 over the divisions of the simplex lattice that has as many points.
+double reference_for(std::size_t points, std::size_t objectives) {
+  const auto m = static_cast<double>(objectives);
+  double divisions = 1, lattice = m;
+  while (divisions < static_cast<double>(points)) {
+    lattice *= (divisions + m) / (divisions + 1);
+    if (lattice > static_cast<double>(points)) break;
+    ++divisions;
+  }
+  return 1 + 1 / divisions;
 }
 
 }  // namespace
@@ -162,7 +177,8 @@ std::vector<std::vector<double>> MapModel::verification(
     for (std::size_t o = 0; o < m; ++o) y[o] = (y[o] - origin[o]) / ranges[o];
     return y;
   };
-  HypervolumeGain volume(m, reference, mix64(seed_, gain_stream));
+  HypervolumeGain volume(m, reference_for(archive.size() + pending.size() + k, m),
+                         mix64(seed_, gain_stream));
   for (std::size_t i = 0; i < archive.size(); ++i) volume.add(scaled(archive.objectives(i)));
   for (const auto& x : pending) volume.add(scaled(solver_->objectives(x)));
 
@@ -175,27 +191,35 @@ std::vector<std::vector<double>> MapModel::verification(
       const double sum = std::accumulate(direction.begin(), direction.end(), 0.0);
       for (double& share : direction) share /= sum;
     }
-    std::vector<SolverPoint> candidates;
-    if (paper_) {
-      candidates = front_;
-    } else if (turn % 2 == 0) {
-      candidates = solver_->front(directions);
-      candidates.insert(candidates.end(), front_.begin(), front_.end());
-    } else {
-      std::vector<QuadraticSurrogate> drawn;
-      for (const QuadraticSurrogate& surrogate : surrogates_) drawn.push_back(surrogate.draw(rng));
+    std::vector<std::vector<QuadraticSurrogate>> drawn;
+    if (paper_) drawn.push_back(surrogates_);
+    while (drawn.size() < draws && !paper_) {
+      drawn.emplace_back();
+      for (const QuadraticSurrogate& surrogate : surrogates_) {
+        drawn.back().push_back(surrogate.draw(rng));
+      }
+    }
+    std::vector<SolverPoint> candidates = front_;
+    if (!paper_) {
+      const auto append = [&](const FrontSolver& solver) {
+        for (SolverPoint& p : solver.front(directions)) candidates.push_back(std::move(p));
+      };
       std::vector<std::vector<double>> seeds;
       for (const SolverPoint& p : front_) seeds.push_back(p.x);
-      candidates =
-          FrontSolver(std::move(drawn), signs_, domain_, seeds, [this](std::span<const double> x) {
-            return allowed(x);
-          }).front(directions);
+      append(*solver_);
+      append({drawn.front(), signs_, domain_, seeds,
+              [this](std::span<const double> x) { return allowed(x); }});
     }
     const SolverPoint* best = nullptr;
     double most = 0;
     for (const SolverPoint& candidate : candidates) {
       if (tried(candidate.x, asked)) continue;
-      const double gain = volume.gain(scaled(candidate.y));
+      double gain = 0;
+      for (std::size_t d = 0; d < drawn.size(); ++d) {
+        std::vector<double> means;
+        for (const QuadraticSurrogate& model : drawn[d]) means.push_back(model.mean(candidate.x));
+        gain += volume.gain(scaled(minimised(means)), d, drawn.size());
+      }
       if (!(gain > most)) continue;
       most = gain;
       best = &candidate;

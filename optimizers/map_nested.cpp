@@ -158,9 +158,11 @@ class Nested {
   }
 
   [[nodiscard]] Point point_of(const Node& a, const Node& b, const Point& c) const {
+    // The ends are the nodes themselves, which scaling can miss by a rounding.
+    const auto share = [&](std::size_t i) { return std::abs(c[i] - 1) < 1e-12 ? 1 : c[i]; };
     Point point(a.shares.size());
     for (std::size_t t = 0; t < point.size(); ++t) {
-      point[t] = c[0] * a.shares[t] + c[1] * b.shares[t];
+      point[t] = share(0) * a.shares[t] + share(1) * b.shares[t];
     }
     return problem_.space.repair(std::move(point));
   }
@@ -183,7 +185,7 @@ class Nested {
     SearchProblem pair = pair_problem(a, b);
     const MapSpace space(pair.space);
     const Design design = params_.paper() ? paper_design(space, points_, paper_isotropic, pair.seed)
-                                          : hybrid_design(space, points_, {}, pair.seed);
+                                          : i_optimal_design(space, points_, {}, pair.seed);
     std::vector<Point> points;
     for (const auto& x : design) points.push_back(point_of(a, b, space.point(x)));
     std::vector<Trial> told =

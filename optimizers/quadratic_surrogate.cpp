@@ -21,6 +21,8 @@ constexpr double penalties[] = {1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 
 /// apart, and now and then takes one that does harm.
 constexpr double least_penalty_when_short = 1e-3;
 constexpr double rank_tolerance = 1e-10;
+/// Observations beyond its terms that a form simpler than the quadratic needs.  The quadratic needs
+/// none: its penalty carries it, and simpler forms find worse fronts.
 constexpr std::size_t least_freedom = 3;
 /// How much better than the identity another link has to predict.
 constexpr double link_gain = 0.98;
@@ -271,8 +273,10 @@ Prediction QuadraticSurrogate::predict(std::span<const double> x) const {
     const double u = 1 / (1 + std::exp(-at));
     share = std::max(u * (1 - u), 1e-6) / mean_weight_;
   }
-  const double of_coefficients = s2_ * (1 / weight_ + (root.transpose() * terms).squaredNorm());
-  const double left_out = loo_eta_ * loo_eta_ / share;
+  const double variance = s2_ * tails_;
+  const double of_coefficients =
+      variance * (1 / weight_ + (root.transpose() * terms).squaredNorm());
+  const double left_out = variance / share;
   const double mean = inverse_link(at);
   const double error = error_ * (of_shares_ ? (high_ - low_) * std::sqrt(share_variance(mean)) : 1);
   return {mean, std::abs(factor) * std::sqrt(of_coefficients + left_out),
@@ -357,8 +361,9 @@ QuadraticSurrogate QuadraticSurrogate::fit_linked(std::span<const Observation> o
                                    QuadraticForm::linear, QuadraticForm::constant}) {
     const std::size_t terms = terms_of(form, n, options.simplex);
     if (form == QuadraticForm::diagonal && options.simplex) continue;
+    const std::size_t needed = terms + 1 + (form == QuadraticForm::full ? 0 : least_freedom);
     const bool last = form == QuadraticForm::constant || !diagnostics.varies;
-    if (!last && form != QuadraticForm::full && count < terms + 1 + least_freedom) continue;
+    if (!last && form != QuadraticForm::full && count < needed) continue;
     diagnostics.form = diagnostics.varies ? form : QuadraticForm::constant;
     design = design_of(diagnostics.form, observations, options.simplex);
     const std::size_t linear =
@@ -366,7 +371,7 @@ QuadraticSurrogate QuadraticSurrogate::fit_linked(std::span<const Observation> o
     fit.emplace(design, z, weights, linear);
     if (form == QuadraticForm::full) diagnostics.rank = fit->rank() + 1;
     if (last) break;
-    if (fit->rank() == terms && count >= terms + 1 + least_freedom) break;
+    if (fit->rank() == terms && count >= needed) break;
   }
   diagnostics.terms = static_cast<std::size_t>(design.cols()) + 1;
 
@@ -443,7 +448,12 @@ QuadraticSurrogate QuadraticSurrogate::fit_linked(std::span<const Observation> o
         std::sqrt(fit->strengths.maxCoeff() / std::max(fit->strengths.minCoeff(), 1e-300));
   }
   const VectorXd residuals = fit->targets - fit->scores * fit->along_axes(penalty);
-  result.s2_ = residuals.squaredNorm() / std::max(diagnostics.degrees_of_freedom, 1.0);
+  // What is left out misses by s2 / (1 - leverage), so that s2 holds where the model is
+  // misspecified.
+  const VectorXd free = (1 - fit->leverages(penalty).array()).max(1e-6).matrix();
+  result.s2_ = residuals.cwiseAbs2().cwiseQuotient(free).mean();
+  const double freedom = std::max(diagnostics.degrees_of_freedom, 3.0);
+  result.tails_ = freedom / (freedom - 2);
   result.weight_ = fit->total;
   result.centre_.assign(fit->centre.begin(), fit->centre.end());
   const MatrixXd root = fit->scale.cwiseInverse().asDiagonal() * fit->axes *
@@ -451,7 +461,6 @@ QuadraticSurrogate QuadraticSurrogate::fit_linked(std::span<const Observation> o
   result.root_.assign(root.data(), root.data() + root.size());
 
   const VectorXd loo = fit->loo_residuals(penalty);
-  result.loo_eta_ = std::sqrt(fit->weights.dot(loo.cwiseAbs2()) / static_cast<double>(count));
   double mean = 0, total = 0, in_sample = 0, left_out = 0;
   for (const Observation& o : observations) mean += o.value / static_cast<double>(count);
   for (std::size_t i = 0; i < count; ++i) {

@@ -63,8 +63,8 @@ std::vector<double> quadratic_row(std::span<const double> x, bool simplex = fals
 
 struct Prediction {
   double mean = 0;
-  /// What is unknown about the coefficients, and the leave-one-out error, without which a
-  /// misspecified model would be too sure of itself.
+  /// What is unknown about the coefficients, and what no coefficients explain, of which
+  /// leave-one-out errors tell.
   double sd = 0;
   /// What is unknown about the coefficients alone: what more measurements take away.
   double mean_sd = 0;
@@ -133,13 +133,13 @@ class QuadraticSurrogate {
   double constant_ = 0;
   std::vector<double> linear_, quadratic_;
   Diagnostics diagnostics_;
-  double loo_eta_ = 0;      // weighted leave-one-out error of eta
   double mean_weight_ = 1;  // of the link's variance function over the observations
   // Standard error of a measurement: error_, for shares times range and root of share (1 - share).
   double error_ = 0;
   bool of_shares_ = false;
-  // Posterior: eta(x) has variance s2 (1 / weight + |root' (phi(x) - centre)|^2).
-  double s2_ = 0, weight_ = 1;
+  // Posterior: eta(x) is Student's t of scale s2 (1 / weight + |root' (phi(x) - centre)|^2), whose
+  // variance is tails_ times that.
+  double s2_ = 0, tails_ = 1, weight_ = 1;
   std::vector<double> centre_, root_;  // [q], [q][q] row-major
   std::vector<double> beta_;           // constant, then q terms
 };

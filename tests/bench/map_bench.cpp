@@ -18,8 +18,9 @@
 // N is a number of tasks, or "far" or "four": the specialists in $PARETOD_SPECIALISTS, whose true
 // front nobody knows, so that hypervolumes are absolute.
 //
-// KIND: hybrid, uniform, or paper.  Hypervolumes are of true accuracies (measured ones reward luck)
-// above the floor; exact up to three objectives, else by a million samples, equal ones for all.
+// KIND: i-optimal, uniform, or paper.  Hypervolumes are of true accuracies (measured ones reward
+// luck) above the floor; exact up to three objectives, else by a million samples, equal ones for
+// all.
 
 #include <algorithm>
 #include <charconv>
@@ -138,7 +139,7 @@ std::vector<Values> true_front(const Problem& problem) {
   const std::size_t n = problem.n();
   std::vector<std::vector<Observation>> observations(n);
   std::vector<Values> seeds;
-  for (const Values& x : hybrid_design(space, 3 * quadratic_terms(n), {}, 99)) {
+  for (const Values& x : i_optimal_design(space, 3 * quadratic_terms(n), {}, 99)) {
     const Values y = problem.truth(space.point(x));
     for (std::size_t k = 0; k < n; ++k) observations[k].push_back({x, y[k], -1});
     seeds.push_back(x);
@@ -238,7 +239,7 @@ Run run(const std::string& name, const Problem& problem, std::uint64_t trials,
 
 Design design_of(const MapSpace& space, std::size_t count, const std::string& kind,
                  std::uint64_t seed) {
-  if (kind == "hybrid") return hybrid_design(space, count, {}, seed);
+  if (kind == "i-optimal") return i_optimal_design(space, count, {}, seed);
   if (kind == "paper") return paper_design(space, count, 0, seed);
   Rng rng(seed, 5);
   Design design;
@@ -295,7 +296,7 @@ void print_best(const Problem& problem, std::size_t points) {
   const SearchProblem search = problem.search(0);
   const MapSpace space(search.space);
   std::vector<Trial> trials;
-  for (const Values& x : hybrid_design(space, points, {}, 1000 + search.seed)) {
+  for (const Values& x : i_optimal_design(space, points, {}, 1000 + search.seed)) {
     Trial trial{trials.size() + 1, {space.point(x)}, TrialStatus::ok, {}, {}, {}, {}};
     for (const double y : problem.measured(trial.candidate.point)) trial.objectives.push_back(-y);
     trial.standard_errors.assign(problem.n(), -1);
@@ -392,7 +393,7 @@ int run_command(const std::vector<std::string>& arguments) {
   } else if (command == "points") {
     const SearchProblem search = problem.search(0);
     const MapSpace space(search.space);
-    for (const Values& x : hybrid_design(space, number(3), {}, search.seed)) {
+    for (const Values& x : i_optimal_design(space, number(3), {}, search.seed)) {
       for (const double value : space.point(x)) std::printf("%.17g ", value);
       std::printf("\n");
     }

@@ -15,6 +15,7 @@
 #include "optimizers/map_model.hpp"
 #include "optimizers/map_nested.hpp"
 #include "optimizers/quadratic_surrogate.hpp"
+#include "optimizers/sobol_sequence.hpp"
 #include "tests/support/scripted_evaluations.hpp"
 
 namespace paretod {
@@ -108,7 +109,7 @@ std::vector<Trial> design_trials(const SearchProblem& problem, std::size_t count
                                  const std::function<Outcome(const Candidate&)>& outcome) {
   const MapSpace space(problem.space);
   std::vector<Trial> trials;
-  for (const auto& x : hybrid_design(space, count, {}, problem.seed)) {
+  for (const auto& x : i_optimal_design(space, count, {}, problem.seed)) {
     const Candidate candidate{space.point(x)};
     trials.push_back(
         trial_view(trials.size() + 1, candidate, outcome(candidate), problem.objectives));
@@ -122,7 +123,7 @@ TEST(MapDesign, CarriesTheFullQuadraticFromTwoToTwelveCoefficients) {
   for (std::size_t n = 2; n <= 12; ++n) {
     const MapSpace space(box(n));
     const std::size_t p = quadratic_terms(n);
-    const Design design = hybrid_design(space, p + 3, {}, 5);
+    const Design design = i_optimal_design(space, p + 3, {}, 5);
     EXPECT_EQ(design.size(), p + 3);
     EXPECT_EQ(design_rank(design, false), p) << n;
     EXPECT_EQ(std::set<std::vector<double>>(design.begin(), design.end()).size(), p + 3);
@@ -137,12 +138,12 @@ TEST(MapDesign, HasTheOriginAndTheUnitVectorsWhereTheyAreInside) {
                        [&](const auto& x) { return space.point(x) == point; });
   };
   const MapSpace unit(box(3));
-  const Design design = hybrid_design(unit, 13, {}, 1);
+  const Design design = i_optimal_design(unit, 13, {}, 1);
   EXPECT_TRUE(has(unit, design, {0, 0, 0}));
   EXPECT_TRUE(has(unit, design, {0, 1, 0}));
   EXPECT_TRUE(MapSpace(box(3, 0.1, 0.9)).anchors().empty());
   const MapSpace simplex(shares(3));
-  const Design of_shares = hybrid_design(simplex, 9, {}, 1);
+  const Design of_shares = i_optimal_design(simplex, 9, {}, 1);
   EXPECT_TRUE(has(simplex, of_shares, {0, 0, 1}));
   EXPECT_EQ(design_rank(of_shares, true), 6U);
   for (const auto& x : of_shares) {
@@ -150,13 +151,46 @@ TEST(MapDesign, HasTheOriginAndTheUnitVectorsWhereTheyAreInside) {
   }
 }
 
+TEST(MapDesign, IsSurerOnTheAverageThanAnEvenSample) {
+  const MapSpace space(box(4));
+  // Mean square error at new points, of a noisy quadratic.
+  const auto error = [&](const Design& design) {
+    std::vector<Observation> observations;
+    Rng noise(5);
+    const auto truth = [](const std::vector<double>& x) {
+      return x[0] - x[1] * x[2] + x[3] * x[3];
+    };
+    for (const auto& x : design) observations.push_back({x, truth(x) + 0.1 * noise.normal()});
+    SurrogateOptions options;
+    options.link = Link::identity;
+    const QuadraticSurrogate model = QuadraticSurrogate::fit(observations, options);
+    Rng rng(9);
+    double sum = 0;
+    for (int i = 0; i < 500; ++i) {
+      std::vector<double> x(4);
+      for (double& c : x) c = rng.uniform(-1, 1);
+      sum += (model.mean(x) - truth(x)) * (model.mean(x) - truth(x)) / 500;
+    }
+    return sum;
+  };
+  double designed = 0, sampled = 0;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    Design even;
+    SobolSequence sequence(4, seed);
+    while (even.size() < 18) even.push_back(space.from_unit(sequence.next()));
+    designed += error(i_optimal_design(space, 18, {}, seed));
+    sampled += error(even);
+  }
+  EXPECT_LT(designed, 0.7 * sampled);
+}
+
 TEST(MapDesign, DependsOnTheSeedAndSparesKnownPoints) {
   const MapSpace space(box(4));
-  const Design a = hybrid_design(space, 20, {}, 1);
-  EXPECT_EQ(a, hybrid_design(space, 20, {}, 1));
-  EXPECT_NE(a, hybrid_design(space, 20, {}, 2));
+  const Design a = i_optimal_design(space, 20, {}, 1);
+  EXPECT_EQ(a, i_optimal_design(space, 20, {}, 1));
+  EXPECT_NE(a, i_optimal_design(space, 20, {}, 2));
   const Design known(a.begin(), a.begin() + 10);
-  for (const auto& x : hybrid_design(space, 10, known, 1)) {
+  for (const auto& x : i_optimal_design(space, 10, known, 1)) {
     EXPECT_EQ(std::find(known.begin(), known.end(), x), known.end());
   }
 }
@@ -167,7 +201,7 @@ TEST(MapDesign, KnownPointsAreCompletedNotRepeated) {
   Design known;
   for (int i = 0; i <= 6; ++i) known.push_back({-1 + i / 3.0, 0.1});
   ASSERT_EQ(design_rank(known, false), 3U);
-  Design all = hybrid_design(space, 5, known, 1);
+  Design all = i_optimal_design(space, 5, known, 1);
   all.insert(all.end(), known.begin(), known.end());
   EXPECT_EQ(design_rank(all, false), 6U);
 }
@@ -191,7 +225,7 @@ TEST(FrontSolver, FindsTheKnownFrontOfTwoBowls) {
   // y_k = |x - a_k|^2: the front is the segment from a_1 to a_2.
   std::vector<QuadraticSurrogate> models;
   const std::vector<std::vector<double>> centres{{-0.5, -0.5, 0}, {0.5, 0.5, 0}};
-  const Design design = hybrid_design(MapSpace(box(3)), 20, {}, 1);
+  const Design design = i_optimal_design(MapSpace(box(3)), 20, {}, 1);
   for (const auto& centre : centres) {
     std::vector<Observation> observations;
     for (const auto& x : design) {
@@ -229,7 +263,7 @@ TEST(FrontSolver, FindsTheKnownFrontOfTwoBowls) {
 TEST(FrontSolver, ReachesConcaveFrontsThatWeightedSumsMiss) {
   // Maximise x^2 and (1 - x)^2 (in the first coordinate): every inner point is in the hollow.
   std::vector<QuadraticSurrogate> models;
-  const Design design = hybrid_design(MapSpace(box(2)), 15, {}, 1);
+  const Design design = i_optimal_design(MapSpace(box(2)), 15, {}, 1);
   for (const double end : {-1.0, 1.0}) {
     std::vector<Observation> observations;
     for (const auto& x : design) observations.push_back({x, (x[0] - end) * (x[0] - end) / 4});
@@ -255,6 +289,9 @@ TEST(HypervolumeGain, SampledAgreesWithExact) {
   EXPECT_DOUBLE_EQ(flat.gain(std::vector<double>{-1, 0.5}), 0.25) << "within the box only";
   HypervolumeGain deep(5, 1, 1);
   EXPECT_NEAR(deep.gain(std::vector<double>(5, 0.2)), std::pow(0.8, 5), 0.02);
+  double parts = 0;
+  for (std::size_t i = 0; i < 8; ++i) parts += deep.gain(std::vector<double>(5, 0.2), i, 8) / 8;
+  EXPECT_NEAR(parts, deep.gain(std::vector<double>(5, 0.2)), 1e-12) << "all samples, once each";
   deep.add(std::vector<double>(5, 0.2));
   EXPECT_NEAR(deep.volume(), std::pow(0.8, 5), 0.02);
   EXPECT_DOUBLE_EQ(deep.gain(std::vector<double>(5, 0.3)), 0);
@@ -277,8 +314,9 @@ TEST(MapModel, PredictsAndSaysWhatItKnows) {
   const PredictedPoint predicted = model->predict(inside);
   const auto truth = accuracies(inside, 3);
   for (std::size_t k = 0; k < 3; ++k) {
-    EXPECT_NEAR(predicted.means[k], truth[k], 0.03);
+    EXPECT_NEAR(predicted.means[k], truth[k], 2.5 * predicted.deviations[k]);
     EXPECT_GT(predicted.deviations[k], 0);
+    EXPECT_LT(predicted.deviations[k], 0.06);
   }
   EXPECT_FALSE(predicted.extrapolated);
   EXPECT_GT(predicted.nearest_trial, 0U);
@@ -673,7 +711,7 @@ TEST(Map, VerifiedPointsBeatTheDesign) {
     }
     return all.volume();
   };
-  EXPECT_GT(volume(18, 30), 1.2 * volume(0, 18)) << "12 verified points against 18 designed ones";
+  EXPECT_GT(volume(15, 30), 1.2 * volume(0, 15)) << "half of the trials each";
 }
 
 TEST(Map, StopsWhenVerificationChangesNothing) {
@@ -708,7 +746,7 @@ TEST(Map, KnownTrialsSpareTheDesign) {
     });
   };
   const auto warm = run(problem, {{"tolerance", 0.0}}, outcome);
-  EXPECT_GE(count(fresh), 13);
+  EXPECT_EQ(count(fresh), 10) << "half of the budget";
   EXPECT_EQ(count(warm), 0);
   // And a budget that would be too small alone is enough.
   problem.trials = 4;
@@ -783,8 +821,8 @@ TEST(Map, BayesianLearnsWhereItIsUnsureThenVerifies) {
   for (const ScriptedEvent& event : done.log) {
     if (event.kind == ScriptedEvent::Kind::asked) ++tags[event.candidate.tag];
   }
-  EXPECT_EQ(tags["design"], 13);
-  EXPECT_EQ(tags["learn"], 8);
+  EXPECT_EQ(tags["design"], 12);
+  EXPECT_EQ(tags["learn"], 9);
   EXPECT_EQ(tags["verify"], 9);
 }
 
