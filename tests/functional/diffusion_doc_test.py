@@ -33,7 +33,7 @@ class DiffusionDoc(unittest.TestCase):
                                   capture_output=True, timeout=600)
         self.assertIn('(succeeded): front of ', done.stdout, done.stderr)
         self.assertRegex(done.stdout, r'found.* ± ')
-        costs = [int(cost) for cost in re.findall(r' ± [\d.]+ +(\d+)  \d', done.stdout.split('front of')[-1])]
+        costs = [int(cost) for cost in re.findall(r' ± [\d.]+ +(\d+)  +\d', done.stdout.split('front of')[-1])]
         self.assertTrue(costs, done.stdout)
         self.assertLessEqual(max(costs), 24)
         self.assertIn('exit status 0', done.stdout, done.stderr)
