@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <optional>
@@ -16,13 +17,14 @@
 #include "optimizers/core/front.hpp"
 
 // Bounds: a sample outside is evaluated at the nearest point of the box but keeps its place, and a
-// generation is ordered by the sum of two ranks, that of the outcome and that of the distance to
-// the box (as multiple constraint ranking does: Garcia et al., Computers & Structures 187, 2017).
-// Once all are inside, the second says nothing.  It needs no scale, and steps stay Gaussian.
-// Measured with a box that does not matter, 20 dimensions, rotated ellipsoid, quartiles of the
-// evaluations to 1e-8 in thousands: 12.9, 13.5, 13.8 so; 12.8, 13.0, 13.2 without bounds; 13.1,
-// 14.4, 17.4 where samples outside are drawn again, which shortens long axes; never within 100 by
-// clamping alone.
+// generation is ordered by the sum of two ranks: that of the outcome and, for samples outside, that
+// of the distance to the box among them, behind half of those inside.  Once all are inside, the
+// second says nothing.  It needs no scale, and steps stay Gaussian.  Multiple constraint ranking
+// (Garcia et al., Computers & Structures 187, 2017) puts them behind all of those inside, which
+// says more than the outcome while many are outside: medians of the evaluations to 1e-8 are then
+// 24,500 instead of 21,900 on Rastrigin in 5 dimensions (101 runs), 13,400 instead of 13,100 on the
+// rotated ellipsoid in 20 (31 runs; 13,000 without bounds; 14,400 where samples outside are drawn
+// again).  Behind none of them, a corner is missed where whole numbers mix in.
 //
 // Whole coordinates: rounded by repair(), with a least standard deviation by which a coordinate
 // that rests on a whole number is still left once in n generations' n samples (the margin of Hamano
@@ -345,16 +347,23 @@ class Cmaes {
     }
     std::vector<Merit> sorted = merits;
     std::sort(sorted.begin(), sorted.end());
-    std::vector<double> distances = excesses;
+    std::vector<double> distances;  // of those outside
+    std::copy_if(excesses.begin(), excesses.end(), std::back_inserter(distances),
+                 [](double excess) { return excess > 0; });
     std::sort(distances.begin(), distances.end());
     std::vector<CmaEs::Scored> generation;
     for (std::size_t i = 0; i < merits.size(); ++i) {
-      const auto rank =
-          (std::lower_bound(sorted.begin(), sorted.end(), merits[i]) - sorted.begin()) +
-          (std::lower_bound(distances.begin(), distances.end(), excesses[i]) - distances.begin());
+      auto rank = static_cast<double>(std::lower_bound(sorted.begin(), sorted.end(), merits[i]) -
+                                      sorted.begin());
+      if (excesses[i] > 0) {
+        rank +=
+            static_cast<double>(merits.size() - distances.size()) / 2 + 0.5 +
+            static_cast<double>(std::lower_bound(distances.begin(), distances.end(), excesses[i]) -
+                                distances.begin());
+      }
       std::vector<double>& x = search.told[i].latent;
       for (std::size_t d = 0; d < x.size(); ++d) x[d] /= search.scale[d];
-      generation.push_back({std::move(x), static_cast<double>(rank), search.told[i].stale});
+      generation.push_back({std::move(x), rank, search.told[i].stale});
     }
     search.told.clear();
     search.core->update(std::move(generation));
