@@ -295,6 +295,13 @@ int run(const std::string& path, bool check_only) {
   }
   const std::size_t calls_at_once = options.limits.concurrency;
   Caller caller(std::move(options), *http, **ledger);
+  // Whichever way this ends, in this order: no callback into what is gone.
+  const auto end_of_calls = [&](const Caller*) {
+    background.reset();
+    ledger->reset();
+    http.reset();
+  };
+  const std::unique_ptr<const Caller, decltype(end_of_calls)> calls(&caller, end_of_calls);
   const auto started = std::chrono::system_clock::now().time_since_epoch().count();
   const auto oracle_dialect = llama_cpp_dialect();  // never asked
   Workshop workshop{.config = *config,
@@ -320,10 +327,6 @@ int run(const std::string& path, bool check_only) {
   } else {
     serve(*config, workshop, *facts, *output, access);
   }
-  // In this order: no callback into what is gone.
-  background.reset();
-  ledger->reset();
-  http.reset();
   return 0;
 }
 
