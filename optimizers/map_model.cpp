@@ -181,7 +181,7 @@ void MapModel::take_in(const SearchProblem& problem, const MapParams& params,
       feasibility_.add(x, at.failed > 1 ? 1 : 0.5);  // once: perhaps the worker's fault
     }
     if (at.measured.empty()) continue;
-    MeasuredPoint measured{std::move(x), {}, {}, at.measured.front()->number};
+    MapMeasurement measured{std::move(x), {}, {}, at.measured.front()->number};
     const auto count = static_cast<double>(at.measured.size());
     for (std::size_t k = 0; k < objectives_.size(); ++k) {
       double sum = 0, variance = 0;
@@ -211,7 +211,7 @@ void MapModel::fit_surrogates(const MapParams& params) {
     if (params.paper() && params.link == "auto") options.link = paper_link(observations, options);
     surrogates_.push_back(QuadraticSurrogate::fit(observations, options));
     std::vector<double> deviations;
-    for (const MeasuredPoint& measured : measured_) {
+    for (const MapMeasurement& measured : measured_) {
       deviations.push_back(surrogates_.back().predict(measured.x).sd);
     }
     const auto middle = deviations.begin() + static_cast<std::ptrdiff_t>(deviations.size() / 2);
@@ -226,7 +226,7 @@ void MapModel::find_front(const MapParams& params, Front front) {
   domain_.low.assign(n, infinity);
   domain_.high.assign(n, -infinity);
   std::vector<std::vector<double>> seeds;
-  for (const MeasuredPoint& measured : measured_) {
+  for (const MapMeasurement& measured : measured_) {
     for (std::size_t d = 0; d < n; ++d) {
       domain_.low[d] = std::min(domain_.low[d], measured.x[d]);
       domain_.high[d] = std::max(domain_.high[d], measured.x[d]);
@@ -284,7 +284,7 @@ void MapModel::describe_models() {
     summary_.log_scale.push_back(c.log_scale);
   }
   Point low(space_.dimension(), infinity), high(space_.dimension(), -infinity);
-  for (const MeasuredPoint& measured : measured_) {
+  for (const MapMeasurement& measured : measured_) {
     const Point point = space_.point(measured.x);
     for (std::size_t d = 0; d < point.size(); ++d) {
       low[d] = std::min(low[d], point[d]);

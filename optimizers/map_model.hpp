@@ -94,7 +94,7 @@ class MapModel final : public Surrogate {
   std::vector<Objective> objectives_;
   std::vector<double> signs_;
   std::uint64_t seed_;
-  std::vector<MeasuredPoint> measured_;
+  std::vector<MapMeasurement> measured_;
   Feasibility feasibility_;
   std::size_t ignored_ = 0;  // trials at another fidelity
   std::vector<QuadraticSurrogate> surrogates_;

@@ -65,7 +65,7 @@ PredictedPoint MapModel::predicted(std::span<const double> x) const {
     result.mean_deviations.push_back(prediction.mean_sd);
   }
   result.nearest_distance = infinity;
-  for (const MeasuredPoint& measured : measured_) {
+  for (const MapMeasurement& measured : measured_) {
     const double d = distance(x, measured.x, space_.simplex());
     if (d >= result.nearest_distance) continue;
     result.nearest_distance = d;
@@ -133,7 +133,7 @@ SurrogateAnswer MapModel::solve(const SurrogateQuery& query) const {
 std::vector<std::pair<std::vector<double>, double>> MapModel::residuals(
     std::size_t objective) const {
   std::vector<std::pair<std::vector<double>, double>> result;
-  for (const MeasuredPoint& measured : measured_) {
+  for (const MapMeasurement& measured : measured_) {
     result.emplace_back(measured.x,
                         measured.means[objective] - surrogates_[objective].mean(measured.x));
   }
@@ -154,7 +154,7 @@ bool MapModel::tried(std::span<const double> x,
     return distance(x, other, space_.simplex()) < same_point;
   };
   return std::any_of(measured_.begin(), measured_.end(),
-                     [&](const MeasuredPoint& measured) { return same(measured.x); }) ||
+                     [&](const MapMeasurement& measured) { return same(measured.x); }) ||
          std::any_of(pending.begin(), pending.end(), same);
 }
 

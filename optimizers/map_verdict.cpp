@@ -52,7 +52,7 @@ class Judge {
  public:
   Judge(std::span<const Objective> objectives, std::span<const QuadraticSurrogate> surrogates,
         std::span<const double> signs, const FrontSolver& solver,
-        std::span<const SolverPoint> front, std::span<const MeasuredPoint> measured)
+        std::span<const SolverPoint> front, std::span<const MapMeasurement> measured)
       : objectives_(objectives),
         surrogates_(surrogates),
         signs_(signs),
@@ -95,7 +95,7 @@ class Judge {
   /// blow it up.
   [[nodiscard]] double stake(std::size_t k) const {
     std::vector<double> values;
-    for (const MeasuredPoint& one : measured_) values.push_back(signs_[k] * one.means[k]);
+    for (const MapMeasurement& one : measured_) values.push_back(signs_[k] * one.means[k]);
     std::sort(values.begin(), values.end());
     const double half = values[values.size() / 2] - values.front();
     if (half > 0) return 2 * half;
@@ -143,13 +143,13 @@ class Judge {
 
   /// Else `missing` says what there is no evidence of.
   [[nodiscard]] std::optional<MapVerdict> single_solution(std::string& missing) const {
-    const auto error = [](const MeasuredPoint& one, std::size_t k) {
+    const auto error = [](const MapMeasurement& one, std::size_t k) {
       return ninety_percent * std::max(one.standard_errors[k], 0.0);
     };
     // The best is what the model expects or, if it is better by more than its error, a measurement.
     const std::vector<double> predicted = predicted_best();
     std::vector<double> best = predicted;
-    for (const MeasuredPoint& one : measured_) {
+    for (const MapMeasurement& one : measured_) {
       for (const std::size_t k : varying_) {
         best[k] = std::min(best[k], signs_[k] * one.means[k] + error(one, k));
       }
@@ -170,7 +170,7 @@ class Judge {
     }
     TrialNumber trial = 0;
     double least = infinity;
-    for (const MeasuredPoint& one : measured_) {
+    for (const MapMeasurement& one : measured_) {
       Shortfall seen;
       for (const std::size_t k : varying_) {
         seen.see((signs_[k] * one.means[k] - error(one, k) - best[k]) / stakes_[k], k);
@@ -203,7 +203,7 @@ class Judge {
     std::vector<double> residuals;
     for (std::size_t k = 0; k < y.size(); ++k) residuals.push_back(residual_error(k));
     struct Member {
-      const MeasuredPoint* point;
+      const MapMeasurement* point;
       std::vector<double> variances;
     };
     std::vector<Member> front;
@@ -232,7 +232,7 @@ class Judge {
         }
         if (std::min(gains.most, losses.most) <= most) continue;
         most = std::min(gains.most, losses.most);
-        const auto values = [&](const MeasuredPoint& one) {
+        const auto values = [&](const MapMeasurement& one) {
           std::string text;
           for (const std::size_t k : {gains.objective, losses.objective}) {
             text += (text.empty() ? "" : ", ") + objectives_[k].name + " " + text_of(one.means[k]);
@@ -250,7 +250,7 @@ class Judge {
   [[nodiscard]] double residual_error(std::size_t k) const {
     const QuadraticSurrogate::Diagnostics& d = surrogates_[k].diagnostics();
     double squares = 0;
-    for (const MeasuredPoint& one : measured_) {
+    for (const MapMeasurement& one : measured_) {
       const double off = one.means[k] - surrogates_[k].mean(one.x);
       squares += off * off;
     }
@@ -271,7 +271,7 @@ class Judge {
   std::span<const double> signs_;
   const FrontSolver& solver_;
   std::span<const SolverPoint> front_;
-  std::span<const MeasuredPoint> measured_;
+  std::span<const MapMeasurement> measured_;
   std::vector<std::size_t> varying_;
   std::vector<double> stakes_;
 };
@@ -282,7 +282,7 @@ MapVerdict map_verdict(std::span<const Objective> objectives,
                        std::span<const QuadraticSurrogate> surrogates,
                        std::span<const double> signs, const FrontSolver& solver,
                        std::span<const SolverPoint> front,
-                       std::span<const MeasuredPoint> measured) {
+                       std::span<const MapMeasurement> measured) {
   return Judge(objectives, surrogates, signs, solver, front, measured).verdict();
 }
 

@@ -21,7 +21,7 @@ namespace paretod {
 constexpr double telling_r2 = 0.5;
 
 /// The mean of what was measured at a point.
-struct MeasuredPoint {
+struct MapMeasurement {
   std::vector<double> x;
   std::vector<double> means;            ///< the user's sign
   std::vector<double> standard_errors;  ///< negative: unknown
@@ -37,6 +37,7 @@ struct MapVerdict {
 MapVerdict map_verdict(std::span<const Objective> objectives,
                        std::span<const QuadraticSurrogate> surrogates,
                        std::span<const double> signs, const FrontSolver& solver,
-                       std::span<const SolverPoint> front, std::span<const MeasuredPoint> measured);
+                       std::span<const SolverPoint> front,
+                       std::span<const MapMeasurement> measured);
 
 }  // namespace paretod

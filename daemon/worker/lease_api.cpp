@@ -76,8 +76,8 @@ Result<LeaseGrant> LeaseApi::lease(const LeaseRequest& request) {
   grant.ttl_s = ttl_in(*document);
   for (const json& item : leases) {
     const json& message = member(item, "request");
-    Lease lease{text_in(item, "lease"), text_in(item, "job"), text_in(message, "id"),
-                text_of(message)};
+    GrantedLease lease{text_in(item, "lease"), text_in(item, "job"), text_in(message, "id"),
+                       text_of(message)};
     if (lease.token.empty()) return strange(api_.url(), "with a lease that has no token");
     grant.leases.push_back(std::move(lease));
   }

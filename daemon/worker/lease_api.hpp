@@ -25,7 +25,7 @@ struct LeaseRequest {
   std::string key;    ///< unique; a repeat gets the same answer
 };
 
-struct Lease {
+struct GrantedLease {
   std::string token;
   std::string job;
   std::string id;       ///< of the attempt: "job:trial:attempt"
@@ -33,7 +33,7 @@ struct Lease {
 };
 
 struct LeaseGrant {
-  std::vector<Lease> leases;
+  std::vector<GrantedLease> leases;
   double ttl_s = 0;
 };
 

@@ -17,7 +17,7 @@ constexpr std::size_t most_contexts = 64;
 RequestReader::RequestReader(LeaseApi& api, const Evaluator& evaluator)
     : api_(api), evaluator_(evaluator) {}
 
-Result<EvaluationRequest> RequestReader::read(const Lease& lease) {
+Result<EvaluationRequest> RequestReader::read(const GrantedLease& lease) {
   const auto message = parse_json(lease.request);
   if (!message) return message.error();
   auto context = context_of(lease, *message);
@@ -25,7 +25,7 @@ Result<EvaluationRequest> RequestReader::read(const Lease& lease) {
   return request_from_message(*message, std::move(*context));
 }
 
-Result<RequestReader::Context> RequestReader::context_of(const Lease& lease,
+Result<RequestReader::Context> RequestReader::context_of(const GrantedLease& lease,
                                                          const nlohmann::json& message) {
   if (const auto known = contexts_.find(lease.job); known != contexts_.end()) {
     return known->second;

@@ -18,12 +18,12 @@ class RequestReader {
 
   /// The ticket is left to the caller.  Errors: `unavailable` and the like when the daemon did not
   /// say what the job is like, `invalid` when the request is not for an evaluator like this one.
-  Result<EvaluationRequest> read(const Lease& lease);
+  Result<EvaluationRequest> read(const GrantedLease& lease);
 
  private:
   using Context = std::shared_ptr<const EvaluationContext>;
 
-  Result<Context> context_of(const Lease& lease, const nlohmann::json& message);
+  Result<Context> context_of(const GrantedLease& lease, const nlohmann::json& message);
   Result<JobShape> shape_of(const std::string& job);
 
   LeaseApi& api_;

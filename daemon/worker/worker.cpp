@@ -295,7 +295,7 @@ void Worker::end_poll() {
 void Worker::release_all(LeaseApi& api, const Result<LeaseGrant>& grant) {
   if (!grant || grant->leases.empty()) return;
   std::vector<std::string> leases;
-  for (const Lease& lease : grant->leases) leases.push_back(lease.token);
+  for (const GrantedLease& lease : grant->leases) leases.push_back(lease.token);
   static_cast<void>(api.release(leases));  // else they lapse
 }
 
@@ -321,7 +321,7 @@ Result<LeaseGrant> Worker::lease(LeaseApi& api, const LeaseRequest& request) {
   }
 }
 
-Result<EvaluationRequest> Worker::read(RequestReader& reader, const Lease& lease,
+Result<EvaluationRequest> Worker::read(RequestReader& reader, const GrantedLease& lease,
                                        Clock::time_point until) {
   Backoff backoff(first_pause_s, options_.longest_pause_s);
   while (true) {
@@ -337,7 +337,8 @@ void Worker::begin(RequestReader& reader, const LeaseGrant& grant) {
   std::vector<EvaluationReply> failures;
   // Held first, so that they do not lapse while the daemon is asked what their jobs are like.
   std::vector<std::uint64_t> tickets;
-  for (const Lease& lease : grant.leases) tickets.push_back(held_.add(lease.token, lease.id));
+  for (const GrantedLease& lease : grant.leases)
+    tickets.push_back(held_.add(lease.token, lease.id));
   {
     const std::lock_guard lock(mutex_);
     ttl_s_ = grant.ttl_s;

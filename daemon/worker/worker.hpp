@@ -86,7 +86,7 @@ class Worker {
   std::size_t wait_for_free_slots();
   Result<LeaseGrant> lease(LeaseApi& api, const LeaseRequest& request);
   /// A connection that breaks while a job is asked for costs no attempt.
-  Result<EvaluationRequest> read(RequestReader& reader, const Lease& lease,
+  Result<EvaluationRequest> read(RequestReader& reader, const GrantedLease& lease,
                                  Clock::time_point until);
   void begin(RequestReader& reader, const LeaseGrant& grant);
   void on_replies(std::vector<EvaluationReply> replies);

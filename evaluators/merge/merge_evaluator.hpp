@@ -27,7 +27,7 @@
 namespace paretod {
 
 /// The configuration block, beside the fields of ProcessConfig for a program.
-struct MergeConfig : MergeSearch {
+struct MergeConfig : MergeSearchSpec {
   std::string recipe;
   std::string scorer;
   std::string scorer_file;

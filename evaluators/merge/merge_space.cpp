@@ -26,7 +26,7 @@ void MergeSpace::add(What what, const std::string& name, std::size_t group, doub
 }
 
 Result<MergeSpace> MergeSpace::make(MergeRecipe recipe, const MergeSources& sources,
-                                    const MergeSearch& search) {
+                                    const MergeSearchSpec& search) {
   MergeSpace space;
   space.recipe_ = std::move(recipe);
   const MergeRule& rule = space.recipe_.rule;

@@ -18,7 +18,7 @@
 
 namespace paretod {
 
-struct MergeSearch {
+struct MergeSearchSpec {
   std::vector<std::string> search{"weight"};
   std::string coefficients = "free";
   double weight_low = 0;
@@ -33,7 +33,7 @@ class MergeSpace {
  public:
   /// Problems point into the evaluator's block: "/search/1", "/coefficients", "/weight_low".
   static Result<MergeSpace> make(MergeRecipe recipe, const MergeSources& sources,
-                                 const MergeSearch& search);
+                                 const MergeSearchSpec& search);
 
   [[nodiscard]] const std::vector<Parameter>& parameters() const { return parameters_; }
   [[nodiscard]] const MergeRecipe& recipe() const { return recipe_; }

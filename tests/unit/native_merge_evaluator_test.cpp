@@ -101,7 +101,7 @@ class NativeMergeEvaluatorTest : public testing::Test {
     auto sources = MergeSources::open(recipe->paths, recipe->rule, DType::f32);
     if (!sources) return sources.error();
     const MergeRule rule = recipe->rule;
-    MergeSearch search;
+    MergeSearchSpec search;
     search.weight_low = -1;
     auto space = MergeSpace::make(std::move(*recipe), *sources, search);
     if (!space) return space.error();
