@@ -65,6 +65,7 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, const Settings& settings)
   path_sigma_.assign(size, 0);
   path_covariance_.assign(size, 0);
   scales_.assign(size, 1);
+  stretch_.assign(size, 1);
   if (settings.covariance == Covariance::diagonal) {
     covariance_.assign(size, 1);
     return;
@@ -72,6 +73,25 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, const Settings& settings)
   covariance_.assign(size * size, 0);
   for (std::size_t i = 0; i < size; ++i) covariance_[i * size + i] = 1;
   basis_ = covariance_;
+  if (settings.accelerated) accelerate();
+}
+
+/// A quarter of what the source's rates for n numbers are above those of the covariance, which
+/// learns the scales too.  All of it is for smooth functions: on the ellipsoid in 20 dimensions the
+/// median reaches 1e-8 after 13,000 evaluations without, 9,300 with a quarter and 5,100 with all.
+/// But nothing takes back where scales drift at random, and rugged functions let them: Weierstrass
+/// in 40 dimensions to 1e-1 takes 32,700, 31,400 and 78,700.
+void CmaEs::accelerate() {
+  accelerated_ = true;
+  const auto n = static_cast<double>(dimension());
+  const auto lambda = static_cast<double>(population());
+  const double one = 1 / (4 * std::pow(n + 1, 0.75) + mu_eff_ / 2);
+  const double mu =
+      std::min(1 - one, one * (mu_eff_ + 1 / mu_eff_ - 2 + lambda / (2 * (lambda + 5))));
+  stretch_rate_one_ = std::max(0.0, one - rate_one_) / 4;
+  stretch_rate_mu_ = std::max(0.0, mu - rate_mu_) / 4;
+  stretch_rate_path_ = std::sqrt(mu_eff_ * one) / 2;
+  path_stretch_.assign(dimension(), 0);
 }
 
 void CmaEs::control_steps(Damping damping) {
@@ -94,7 +114,8 @@ std::vector<double> CmaEs::sample(Rng& rng) const {
     Vector(x.data(), n) += sigma_ * z;
     return x;
   }
-  Vector(x.data(), n) += sigma_ * (ConstMatrix(basis_.data(), n, n) * z);
+  const Eigen::VectorXd y = ConstMatrix(basis_.data(), n, n) * z;
+  Vector(x.data(), n) += sigma_ * y.cwiseProduct(ConstVector(stretch_.data(), n));
   return x;
 }
 
@@ -107,6 +128,7 @@ void CmaEs::update(std::vector<Scored> generation) {
   Vector path_sigma(path_sigma_.data(), n);
   Vector path(path_covariance_.data(), n);
   const ConstVector scales(scales_.data(), n);
+  const ConstVector stretches(stretch_.data(), n);
   ++generation_;
   const auto whiten = [&](const Eigen::VectorXd& y) -> Eigen::VectorXd {
     if (diagonal()) return y.cwiseQuotient(scales);
@@ -116,7 +138,8 @@ void CmaEs::update(std::vector<Scored> generation) {
 
   Eigen::MatrixXd steps(n, index(population()));
   for (std::size_t i = 0; i < population(); ++i) {
-    steps.col(index(i)) = (ConstVector(generation[i].x.data(), n) - mean) / sigma_;
+    steps.col(index(i)) =
+        ((ConstVector(generation[i].x.data(), n) - mean) / sigma_).cwiseQuotient(stretches);
     if (!generation[i].stale) continue;
     const double longest = std::sqrt(dim) + 2 * dim / (dim + 2);
     steps.col(index(i)) *= std::min(1.0, longest / whiten(steps.col(index(i))).norm());
@@ -125,7 +148,7 @@ void CmaEs::update(std::vector<Scored> generation) {
   for (std::size_t i = 0; i < population() && weights_[i] > 0; ++i) {
     step += weights_[i] * steps.col(index(i));
   }
-  mean += sigma_ * step;
+  mean += sigma_ * step.cwiseProduct(stretches);
 
   path_sigma = (1 - rate_sigma_) * path_sigma +
                std::sqrt(rate_sigma_ * (2 - rate_sigma_) * mu_eff_) * whiten(step);
@@ -159,9 +182,25 @@ void CmaEs::update(std::vector<Scored> generation) {
     Matrix covariance(covariance_.data(), n, n);
     covariance *= kept;
     covariance += rate_one_ * path * path.transpose();
+    Eigen::VectorXd surplus = Eigen::VectorXd::Constant(n, -weight_sum);
     for (std::size_t i = 0; i < population(); ++i) {
       const Eigen::VectorXd y = steps.col(index(i));
-      covariance += rate_mu_ * weight_of(i, y) * y * y.transpose();
+      const double weight = weight_of(i, y);
+      covariance += rate_mu_ * weight * y * y.transpose();
+      if (accelerated_) surplus += weight * whiten(y).cwiseAbs2();
+    }
+    if (accelerated_) {
+      Vector drift(path_stretch_.data(), n);
+      const double fresh = stalled ? 0 : stretch_rate_path_ * (2 - stretch_rate_path_);
+      drift *= 1 - stretch_rate_path_;
+      drift += std::sqrt(fresh * mu_eff_) * step.cwiseProduct(stretches);
+      path_stretch_variance_ = square(1 - stretch_rate_path_) * path_stretch_variance_ + fresh;
+      const Eigen::VectorXd z = whiten(drift.cwiseQuotient(stretches));
+      const Eigen::ArrayXd growth =
+          stretch_rate_one_ * (z.array().square() - path_stretch_variance_) +
+          stretch_rate_mu_ * surplus.array();
+      Vector(stretch_.data(), n).array() *=
+          (growth / (2 * stretch_damping_)).min(1.0).max(-1.0).exp();
     }
   }
   sigma_ *= std::exp(std::min(1.0, rate_sigma_ / damping_ * (length / expected_norm_ - 1)));
@@ -178,7 +217,8 @@ double CmaEs::axis_ratio() const {
 }
 
 double CmaEs::deviation(std::size_t i) const {
-  return sigma_ * std::sqrt(std::max(0.0, covariance_[diagonal() ? i : i * dimension() + i]));
+  return sigma_ * stretch_[i] *
+         std::sqrt(std::max(0.0, covariance_[diagonal() ? i : i * dimension() + i]));
 }
 
 bool CmaEs::exhausted() const {
@@ -189,7 +229,7 @@ bool CmaEs::exhausted() const {
   if (diagonal()) return false;
   const std::size_t axis = generation_ % n;
   for (std::size_t i = 0; i < n; ++i) {
-    const double step = 0.1 * sigma_ * scales_[axis] * basis_[axis * n + i];
+    const double step = 0.1 * sigma_ * scales_[axis] * basis_[axis * n + i] * stretch_[i];
     if (mean_[i] != mean_[i] + step) return false;
   }
   return true;
@@ -199,12 +239,20 @@ void CmaEs::decompose() {
   const Eigen::Index n = index(dimension());
   Matrix covariance(covariance_.data(), n, n);
   covariance = (0.5 * (covariance + covariance.transpose())).eval();
+  if (accelerated_) {  // the covariance keeps the correlations alone
+    const Eigen::VectorXd deviations = covariance.diagonal().cwiseMax(1e-300).cwiseSqrt();
+    Vector(stretch_.data(), n).array() *= deviations.array();
+    Vector(path_covariance_.data(), n).array() /= deviations.array();
+    covariance = deviations.cwiseInverse().asDiagonal() * covariance.eval() *
+                 deviations.cwiseInverse().asDiagonal();
+  }
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(covariance);
   decomposed_at_ = generation_;
   // Rounding can leave a tiny negative eigenvalue; keep the axis, at the limit of precision.
   const double floor = 1e-20 * std::max(solver.eigenvalues().maxCoeff(), 1e-300);
   Matrix(basis_.data(), n, n) = solver.eigenvectors();
   Vector(scales_.data(), n) = solver.eigenvalues().cwiseMax(floor).cwiseSqrt();
+  stretch_damping_ = std::max(1.0, axis_ratio() - 1);
 }
 
 }  // namespace paretod

@@ -38,6 +38,10 @@ class CmaEs {
     Covariance covariance = Covariance::full;
     bool active = true;  ///< if not, the worse half has no weight, so its order does not matter
     Damping damping = Damping::tutorial;
+    /// Full covariance only: a scale per coordinate is learnt beside it, at the faster pace that n
+    /// numbers allow, and slowed where the axes of the distribution are not those of the
+    /// coordinates (dd-CMA-ES: Akimoto and Hansen, Evolutionary Computation 28(3), 2020).
+    bool accelerated = false;
   };
 
   /// Requires a start of at least one dimension and sigma > 0.
@@ -58,12 +62,15 @@ class CmaEs {
   [[nodiscard]] double sigma() const { return sigma_; }
   /// Changes the size of the distribution, not its shape.
   void set_sigma(double sigma) { sigma_ = sigma; }
-  /// Ratio of the largest to the smallest standard deviation of the distribution's axes.
+  /// Ratio of the largest to the smallest standard deviation of the distribution's axes; if it is
+  /// accelerated, with the scales of the coordinates taken out.
   [[nodiscard]] double axis_ratio() const;
   /// Standard deviation of one coordinate.
   [[nodiscard]] double deviation(std::size_t i) const;
   /// The evolution path of one coordinate, in the coordinate's own unit: how far it drifts.
-  [[nodiscard]] double drift(std::size_t i) const { return sigma_ * path_covariance_[i]; }
+  [[nodiscard]] double drift(std::size_t i) const {
+    return sigma_ * stretch_[i] * path_covariance_[i];
+  }
   /// Whether steps have become too small for the mean's precision: a fifth of a standard deviation
   /// along some coordinate, or a tenth along one axis of the distribution (another one each
   /// generation), changes nothing.
@@ -72,10 +79,11 @@ class CmaEs {
  private:
   [[nodiscard]] bool diagonal() const { return basis_.empty(); }
   void control_steps(Damping damping);
+  void accelerate();
   void decompose();
 
   // Matrices are dense, column-major, n x n; the diagonal mode keeps the diagonal of the covariance
-  // alone, and no basis.
+  // alone, and no basis.  The covariance is that of steps divided by sigma and stretch.
   std::vector<double> mean_;
   double sigma_;
   std::vector<double> weights_;  // by rank; negative for the worse half
@@ -84,8 +92,14 @@ class CmaEs {
   double expected_norm_ = 0;
   std::vector<double> path_sigma_, path_covariance_;
   std::vector<double> covariance_;
-  std::vector<double> basis_;   // eigenvectors of covariance_ as of the last decomposition
-  std::vector<double> scales_;  // square roots of its eigenvalues
+  std::vector<double> basis_;    // eigenvectors of covariance_ as of the last decomposition
+  std::vector<double> scales_;   // square roots of its eigenvalues
+  std::vector<double> stretch_;  // of each coordinate; ones where nothing is accelerated
+  bool accelerated_ = false;
+  double stretch_rate_one_ = 0, stretch_rate_mu_ = 0, stretch_rate_path_ = 0;
+  double stretch_damping_ = 1;  // the larger, the more coordinates depend on each other
+  std::vector<double> path_stretch_;
+  double path_stretch_variance_ = 0;  // that random selection would give it
   std::size_t generation_ = 0;
   std::size_t decomposed_at_ = 0;
 };

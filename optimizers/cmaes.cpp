@@ -261,7 +261,8 @@ class Cmaes {
     search.core.emplace(std::move(mean), sigma,
                         CmaEs::Settings{.population = run.population,
                                         .covariance = covariance_,
-                                        .damping = CmaEs::Damping::strong});
+                                        .damping = CmaEs::Damping::strong,
+                                        .accelerated = true});
     search.scale.assign(n, 1);
     search.stop = StopCriteria(continuous_, params_.sigma, run.most_generations);
     search.told.clear();
@@ -479,12 +480,12 @@ Fields<CmaesParams> describe() {
 
 Optimizer cmaes_optimizer() {
   return make_optimizer<CmaesParams>(
-      "cmaes", 3,
+      "cmaes", 4,
       "CMA-ES with restarts, without generations to wait for; best for continuous spaces and one "
       "objective.",
       "Hansen, The CMA evolution strategy: a tutorial, arXiv 1604.00772; BIPOP: Hansen, GECCO "
-      "2009; "
-      "separable: Ros and Hansen, PPSN 2008",
+      "2009; separable: Ros and Hansen, PPSN 2008; scales of coordinates: Akimoto and Hansen, "
+      "Evolutionary Computation 28(3), 2020",
       check_cmaes, run_cmaes);
 }
 

@@ -19,7 +19,14 @@ UNIMODAL = ('sphere', 'ellipsoid', 'ellipsoid-rotated', 'discus-rotated', 'bent-
             'different-powers-rotated', 'sharp-ridge-rotated', 'rosenbrock', 'rosenbrock-rotated',
             'attractive-sector-rotated', 'step-ellipsoid-rotated')
 # Where restarts decide, the medians of two sets of 11 runs differ twofold; few dimensions are cheap.
-SEEDS = {5: 51}
+SEEDS, MANY = 11, 51
+RESTARTED = {('sharp-ridge-rotated', 20), ('schaffers-rotated', 20), ('schaffers-rotated', 40)}
+
+
+def usual_seeds(function, n):
+    return MANY if n == 5 or (function, n) in RESTARTED else SEEDS
+
+
 OPTUNA_DIMENSIONS, OPTUNA_SEEDS, OPTUNA_TRIALS = (5, 20), 3, 5000
 
 
@@ -123,7 +130,7 @@ def measure(quick, seeds, dimensions, functions, kept):
     def one(job):
         f, n = job
         budget = 2000 * n if quick else min(10000 * n, 100000)
-        last = seeds or (5 if quick else SEEDS.get(n, 11))
+        last = seeds or (5 if quick else usual_seeds(names[f], n))
         run = [str(BUILD / 'tests' / 'cmaes_bench'), str(f), str(n), '1', str(last), str(budget)]
         ours = subprocess.run(run, check=True, capture_output=True, text=True).stdout
 
@@ -190,7 +197,7 @@ def main():
     parser = arguments(__doc__)
     parser.add_argument('--functions', help='only these, separated by commas')
     parser.add_argument('--dimensions', help='only these, separated by commas')
-    parser.add_argument('--seeds', type=int, help='runs per function and side (usually 51 where n is 5, else 11)')
+    parser.add_argument('--seeds', type=int, help=f'runs per function and side (usually {MANY} where n is 5 or restarts decide, else {SEEDS})')
     keep_peers(parser)
     options = parser.parse_args()
     if not options.no_build:

@@ -86,6 +86,45 @@ TEST(CmaEs, StrongDampingSlowsTheStepsOfLargePopulationsOnly) {
   EXPECT_NEAR(first_change(12, strong) / first_change(12, tutorial), 1, 0.1);
 }
 
+TEST(CmaEs, AcceleratedLearnsTheScalesOfCoordinatesSooner) {
+  const auto evaluations = [](const Function& f, bool accelerated) {
+    std::size_t sum = 0;
+    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+      CmaEs search(std::vector<double>(20, 3.0), 2.0, {.accelerated = accelerated});
+      sum += evaluations_to(1e-6, f, search, seed, 40000);
+    }
+    return sum;
+  };
+  EXPECT_LT(evaluations(ellipsoid, true), evaluations(ellipsoid, false) * 8 / 10);
+  // Neighbours turned against each other, so that no scale of the coordinates helps.
+  const auto turned = [](std::vector<double> x) {
+    for (std::size_t i = 0; i < x.size() / 2; ++i) {
+      const double a = x[i];
+      const double b = x[x.size() - 1 - i];
+      x[i] = std::sqrt(0.5) * (a + b);
+      x[x.size() - 1 - i] = std::sqrt(0.5) * (a - b);
+    }
+    return ellipsoid(x);
+  };
+  EXPECT_LT(evaluations(turned, true), evaluations(turned, false) * 11 / 10);
+}
+
+TEST(CmaEs, AcceleratedKnowsTheDeviationOfItsCoordinates) {
+  CmaEs search(std::vector<double>(4, 3.0), 2.0, {.accelerated = true});
+  evaluations_to(1e-6, ellipsoid, search, 11, 20000);
+  Rng rng(1, 1);
+  std::vector<double> squares(4);
+  constexpr int draws = 4000;
+  for (int k = 0; k < draws; ++k) {
+    const std::vector<double> x = search.sample(rng);
+    for (std::size_t i = 0; i < 4; ++i) squares[i] += std::pow(x[i] - search.mean()[i], 2) / draws;
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(std::sqrt(squares[i]) / search.deviation(i), 1, 0.1) << i;
+  }
+  EXPECT_GT(search.deviation(0) / search.deviation(3), 100);
+}
+
 TEST(CmaEs, FailedPointsRankLastAndDoNotSpoilTheState) {
   // Half the space fails; the optimum is on the border.
   const auto half = [](const std::vector<double>& x) {
