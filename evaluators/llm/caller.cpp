@@ -216,6 +216,7 @@ void Caller::send(Pending& pending) {
     at->call.body = std::move(outcome.request_body);
     take(*at, outcome);
     pump();
+    if (governor_.in_flight() == 0) ledger_.flush();
     if (idle_ && under_way_ == 0) std::exchange(idle_, [] {})();
   });
 }

@@ -149,7 +149,7 @@ class Caller {
   std::vector<std::unique_ptr<Pending>> pendings_;
   std::vector<Pending*> spare_;  ///< stand for no call
   std::deque<Pending*> queue_;
-  std::unordered_map<std::string_view, Pending*> by_key_;  ///< waiting or under way
+  std::unordered_map<std::string_view, Pending*, ContentHash> by_key_;  ///< waiting or under way
   std::unordered_map<std::uint64_t, Pending*> by_id_;
   double timer_at_ = std::numeric_limits<double>::infinity();
   std::size_t under_way_ = 0;  ///< from the intent to the durable outcome

@@ -33,10 +33,10 @@ constexpr std::size_t digits = 16;
 constexpr std::int64_t day_s = 86'400;
 /// What was written has to be read, however long the reply was.
 constexpr JsonLimits line_limits{.depth = 64, .nodes = ~0UL, .string_bytes = ~0UL};
-/// Between two fdatasync: free replies that come within it share the second one.  Small beside what
-/// a model takes for the examples of a trial; what costs money, and an intent to pay, is written at
-/// once.
-constexpr std::chrono::milliseconds commit_interval{20};
+/// Between two fdatasync: free replies that come within it share the second one.  While some are
+/// still under way nothing waits for it but the odd trial's end, with other trials to fill the
+/// slots; what costs money, and an intent to pay, is written at once.
+constexpr std::chrono::milliseconds commit_interval{100};
 
 Error failure(const std::string& doing, const fs::path& path) {
   return {ErrorKind::unavailable,
@@ -224,6 +224,15 @@ class ResponseLedger::State {
     if (wake) changed_.notify_one();
   }
 
+  void flush() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (waiting_.empty()) return;
+      urgent_ = true;
+    }
+    changed_.notify_one();
+  }
+
   Totals totals_;
   std::map<std::pair<std::string, std::int64_t>, std::int64_t> spends_;
   std::unordered_map<std::string, std::string> fingerprints_;  ///< of jobs, as of load()
@@ -314,14 +323,14 @@ class ResponseLedger::State {
   const Post post_;
   std::uint64_t size_ = 0;  // the writer's, once it runs
   bool torn_ = false;
-  std::unordered_map<std::string, Entry> entries_;  // the caller's thread
-  std::string line_;                                // likewise: the one that is being made
+  std::unordered_map<std::string, Entry, ContentHash> entries_;  // the caller's thread
+  std::string line_;  // likewise: the one that is being made
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Waiting> waiting_;
   std::string text_;     ///< their lines
-  bool urgent_ = false;  ///< one of them is about money
+  bool urgent_ = false;  ///< they are not to wait for others
   bool idle_ = false;    ///< the writer has nothing to do
   bool stopping_ = false;
   std::thread writer_;
@@ -377,6 +386,9 @@ void ResponseLedger::refused(const std::string& key, const std::string& job) {
 }
 void ResponseLedger::resend(const std::string& key, const std::string& job) {
   state_->append({Kind::resend, key, job, {}}, {});
+}
+void ResponseLedger::flush() {
+  state_->flush();
 }
 void ResponseLedger::for_each_spend(const Visit& visit) const {
   for (const auto& [where, micros] : state_->spends_) visit(where.first, where.second, micros);

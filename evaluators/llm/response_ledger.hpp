@@ -18,7 +18,9 @@
 // One thread writes, many records per fdatasync; everything else is for one caller's thread, on
 // which the callbacks are made too.
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -35,6 +37,15 @@ namespace paretod::llm {
 struct CallCost {
   std::int64_t micros = 0;
   std::uint64_t tokens = 0;
+};
+
+/// Of keys that are digests already, in digits: some of these will do.
+struct ContentHash {
+  std::size_t operator()(std::string_view key) const noexcept {
+    std::uint64_t head = 0;
+    std::memcpy(&head, key.data(), std::min(key.size(), sizeof head));
+    return static_cast<std::size_t>(head);
+  }
 };
 
 class ResponseLedger {
@@ -68,6 +79,8 @@ class ResponseLedger {
                const std::string& why, Written written);
   void refused(const std::string& key, const std::string& job);
   void resend(const std::string& key, const std::string& job);
+  /// Says that nothing will come soon: what waits for others to share their fdatasync is written.
+  void flush();
 
   /// What the records say, per job and day (since 1970); money only.
   using Visit = std::function<void(const std::string& job, std::int64_t day, std::int64_t micros)>;
