@@ -8,6 +8,7 @@
 // longer for a reply.  Prints wall time and the processor time of all threads as one line of JSON.
 
 #include <curl/curl.h>
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -171,6 +172,7 @@ rusage used() {
 int main(int argc, char** argv) {
   if (argc != 6) return 2;
   curl_global_init(CURL_GLOBAL_DEFAULT);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);  // as the evaluator does
   const std::size_t count = std::stoul(argv[3]);
   const std::size_t concurrency = std::stoul(argv[4]);
   const bool is_plain = std::string(argv[1]) == "plain";
