@@ -23,6 +23,7 @@ using TensorValues = std::map<std::string, std::vector<float>>;
 /// Bytes of `values` in a float dtype.
 inline std::vector<std::byte> stored(DType dtype, const std::vector<float>& values) {
   std::vector<std::byte> bytes(values.size() * size_of(dtype));
+  if (values.empty()) return bytes;
   if (dtype == DType::f16) {
     narrow_f16(values.data(), values.size(), bytes.data());
   } else if (dtype == DType::bf16) {
