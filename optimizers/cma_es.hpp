@@ -38,6 +38,8 @@ class CmaEs {
     Covariance covariance = Covariance::full;
     bool active = true;  ///< if not, the worse half has no weight, so its order does not matter
     Damping damping = Damping::tutorial;
+    /// Standard deviations of the coordinates at first, in units of sigma; empty: 1 each.
+    std::vector<double> deviations = {};
   };
 
   /// Requires a start of at least one dimension and sigma > 0.
