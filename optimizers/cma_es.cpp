@@ -64,15 +64,19 @@ CmaEs::CmaEs(std::vector<double> start, double sigma, const Settings& settings)
   const std::size_t size = dimension();
   path_sigma_.assign(size, 0);
   path_covariance_.assign(size, 0);
-  scales_.assign(size, 1);
+  scales_ = settings.deviations;
+  scales_.resize(size, 1);
   stretch_.assign(size, 1);
   if (settings.covariance == Covariance::diagonal) {
-    covariance_.assign(size, 1);
+    for (const double scale : scales_) covariance_.push_back(square(scale));
     return;
   }
   covariance_.assign(size * size, 0);
-  for (std::size_t i = 0; i < size; ++i) covariance_[i * size + i] = 1;
   basis_ = covariance_;
+  for (std::size_t i = 0; i < size; ++i) {
+    covariance_[i * size + i] = square(scales_[i]);
+    basis_[i * size + i] = 1;
+  }
   if (settings.accelerated) accelerate();
 }
 

@@ -42,6 +42,8 @@ class CmaEs {
     /// numbers allow, and slowed where the axes of the distribution are not those of the
     /// coordinates (dd-CMA-ES: Akimoto and Hansen, Evolutionary Computation 28(3), 2020).
     bool accelerated = false;
+    /// Standard deviations of the coordinates at first, in units of sigma; empty: 1 each.
+    std::vector<double> deviations = {};
   };
 
   /// Requires a start of at least one dimension and sigma > 0.

@@ -30,7 +30,10 @@
 // model that the result closes on the report split, medians of 5 to 9 seeds):
 //  - order: scale, denoise, scale again instead of denoise, scale.  With 1/N everywhere the loss
 //    hardly feels alpha (trap 2); with betas that matter it does.  At equal evaluations 45, 68 and
-//    68 % instead of 40, 57 and 57 %.
+//    68 % instead of 40, 57 and 57 %.  Below N = 50 both in one search: what is best for one
+//    depends on the other, and a full covariance learns it, where stages creep along a valley in
+//    turns.  N = 7: 50.6 instead of 49.1 % at 140 generations (200 pools), 20: 63.9 instead of
+//    62.3 % (100 pools).  Not with a diagonal one: 60.9 instead of 64.5 % (N = 100, 30 pools).
 //  - steps of beta of 0.5/sqrt(N), and 3/N where that is less (trap 3): what useless adapters add
 //    in a sample grows with sigma^2 N.  N = 100: 65 % with 0.025, 39 % with 0.1, nothing with 0.2;
 //    N = 20: 63 % with 0.11, 60 % with 0.07.
@@ -39,9 +42,10 @@
 //  - examples rotate: each generation is scored on others of the 300, 20 at first, slowly more, and
 //    only the last of a stage on all; the average of a stage's late means, which is less noisy than
 //    any, is a finalist.  With 0.43 of the calls within 1.1 % of what all 300 for each candidate
-//    reach (means of 33 or 44 pools; N = 7: 50.3 and 51.4 %, 20: 63.4 and 63.7 %, 100: 63.4 and
-//    64.5 %).  60 others each time end lower, at 47.9, 59.1 and 59.7 %.  A race (all on the first
-//    60, the best 12 on all) saves a seventh: the first 60 mislead, and always in the same way.
+//    reach (in stages; means of 33 or 44 pools; N = 7: 50.3 and 51.4 %, 20: 63.4 and 63.7 %, 100:
+//    63.4 and 64.5 %).  60 others each time end lower, at 47.9, 59.1 and 59.7 %.  A race (all on
+//    the first 60, the best 12 on all) saves a seventh: the first 60 mislead, and always in the
+//    same way.
 //  - diagonal covariance from N = 50 on (trap 4).
 //  - base model and best single adapter are finalists of the last choice.
 // Without effect and left out: starting from the adapters that are good alone; a polish of alpha
@@ -180,6 +184,11 @@ class EvoMerging {
     if (what != What::alphas) {
       for (const std::size_t beta : genes_.betas()) stage.coordinates.push_back(beta);
     }
+    if (what == What::both) {
+      stage.deviations.assign(stage.coordinates.size(), 1);
+      std::fill_n(stage.deviations.begin(), genes_.alphas().size(),
+                  plan_.alpha_sigma / plan_.beta_sigma);
+    }
     // Steps too small to leave a rung would end the search there.
     if (what == What::alphas && !params_.alpha_ladder.empty()) stage.least_sigma = 0.05;
     stage.origin = std::move(origin);
@@ -198,7 +207,7 @@ class EvoMerging {
 
   Point run_stage(const EvoMergingPlan::Stage& planned, const Point& origin) {
     MergeStage stage = stage_of(planned.what, origin, planned.generations);
-    if (planned.what == What::alphas) {
+    if (planned.what == What::alphas || planned.what == What::both) {
       for (const std::size_t alpha : genes_.alphas()) stage.origin[alpha] = plan_.alpha_start;
       stage.origin = problem_.space.repair(std::move(stage.origin));
     }
@@ -250,7 +259,7 @@ class EvoMerging {
         return score(a.point, a.objectives) < score(b.point, b.objectives);
       });
       const std::size_t left = directions() - directions_done_;
-      MergeStage stage = stage_of(What::both, best->point, plan_.front_generations);
+      MergeStage stage = stage_of(What::polish, best->point, plan_.front_generations);
       stage.reserve = reserve(plan_.stages.size());
       if (problem_.trials > 0) {
         stage.reserve -= (directions() - left) *
@@ -456,8 +465,8 @@ Fields<EvoMergingParams> describe() {
            {"factor", "delta"})
       .add("order", &P::order,
            "denoise_first: alphas, then betas, as published; scale_first: betas, alphas, betas "
-           "again; auto: the preset's",
-           {"auto", "denoise_first", "scale_first"})
+           "again; together: both in one search, for the generations of both; auto: the preset's",
+           {"auto", "denoise_first", "scale_first", "together"})
       .add("start", &P::start, "beta of every adapter at the start; auto: the preset's",
            {"auto", "1/n", "1/sqrt(n)", "zero"})
       .add("negative", &P::negative, "betas may be negative")
@@ -512,7 +521,7 @@ Fields<EvoMergingParams> describe() {
 
 Optimizer evo_merging_optimizer() {
   return make_optimizer<EvoMergingParams>(
-      "evo_merging", 2,
+      "evo_merging", 3,
       "Merges adapters that can only be evaluated: how much of each to keep, and with which signed "
       "weight.",
       "Chen, Zhou, Huai et al., arXiv 2509.12951; departures and measurements in evo_merging.cpp",

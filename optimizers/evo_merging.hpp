@@ -6,6 +6,7 @@
 //  1. denoise: alpha by CMA-ES, with betas that are given;
 //  2. scale: beta by CMA-ES, with the alphas of stage 1;
 //  3. polish, optional: both;
+// or, by default below 50 adapters, one stage for both;
 // then a report on further examples (replicate 2): the result beside base model, best single
 // adapter and controls, and what leaving out each adapter changes (evo_merging_report.hpp).
 //

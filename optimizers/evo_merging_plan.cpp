@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <type_traits>
 
 namespace paretod {
@@ -152,18 +153,25 @@ EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingPa
   const std::size_t directions = several ? static_cast<std::size_t>(params.directions) : 0;
   if (several) plan.front_generations = std::max<std::size_t>(1, generations.scale / 4);
 
-  const bool denoise_first = params.order == "denoise_first" ||
-                             (params.order == "auto" && params.preset != "default") ||
-                             generations.denoise == 0;
+  std::string order = params.order;
+  if (order == "auto") {
+    // One search of both needs a covariance that relates them, and steps that a ladder of alphas
+    // does not hold up.
+    order = params.preset != "default"                      ? "denoise_first"
+            : plan.diagonal || !params.alpha_ladder.empty() ? "scale_first"
+                                                            : "together";
+  }
   const auto scale = static_cast<double>(generations.scale);
   const auto denoise = static_cast<double>(generations.denoise);
   std::vector<std::pair<What, double>> stages;
-  if (denoise_first) {
+  if (denoise == 0 || scale == 0 || order == "denoise_first") {
     stages = {{What::alphas, denoise}, {What::betas, scale}};
-  } else {
+  } else if (order == "scale_first") {
     stages = {{What::betas, scale * 4 / 7}, {What::alphas, denoise}, {What::betas, scale * 3 / 7}};
+  } else {
+    stages = {{What::both, denoise + scale}};
   }
-  stages.emplace_back(What::both, static_cast<double>(generations.polish));
+  stages.emplace_back(What::polish, static_cast<double>(generations.polish));
   std::erase_if(stages, [](const auto& stage) { return stage.second == 0; });
 
   // Fit the generations to the budget; where nobody asked for a number of them, it says how many.

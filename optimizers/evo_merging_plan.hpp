@@ -13,7 +13,8 @@
 namespace paretod {
 
 struct EvoMergingPlan {
-  enum class What { alphas, betas, both };
+  /// `both` begins as the stages of each do; `polish` goes on where they ended.
+  enum class What { alphas, betas, both, polish };
   struct Stage {
     What what;
     std::size_t generations;

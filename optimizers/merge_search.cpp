@@ -46,7 +46,8 @@ void MergeSearch::begin(const MergeStage& stage) {
                 CmaEs::Settings{.population = stage.population,
                                 .covariance = stage.diagonal ? CmaEs::Covariance::diagonal
                                                              : CmaEs::Covariance::full,
-                                .active = stage.active});
+                                .active = stage.active,
+                                .deviations = stage.deviations});
   mean_.reset();
   average_.reset();
   late_means_.assign(stage.coordinates.size(), 0);

@@ -43,6 +43,7 @@ struct MergeStage {
   std::vector<std::size_t> coordinates;  ///< what is searched
   Point origin;                          ///< where it begins, and what everything else stays at
   double sigma = 0.05;
+  std::vector<double> deviations = {};  ///< of the coordinates, in units of sigma; empty: 1 each
   double least_sigma = 0;
   std::size_t population = 20;
   std::size_t generations = 0;

@@ -125,6 +125,20 @@ TEST(CmaEs, AcceleratedKnowsTheDeviationOfItsCoordinates) {
   EXPECT_GT(search.deviation(0) / search.deviation(3), 100);
 }
 
+TEST(CmaEs, CoordinatesMayBeginWithDeviationsOfTheirOwn) {
+  for (const auto covariance : {CmaEs::Covariance::full, CmaEs::Covariance::diagonal}) {
+    const CmaEs even({0, 0}, 0.5, {.covariance = covariance});
+    const CmaEs own({0, 0}, 0.5, {.covariance = covariance, .deviations = {2, 0.25}});
+    EXPECT_DOUBLE_EQ(own.deviation(0), 1);
+    EXPECT_DOUBLE_EQ(own.deviation(1), 0.125);
+    EXPECT_DOUBLE_EQ(own.axis_ratio(), 8);
+    Rng first(1), second(1);
+    const std::vector<double> x = even.sample(first), y = own.sample(second);
+    EXPECT_DOUBLE_EQ(y[0], 2 * x[0]);
+    EXPECT_DOUBLE_EQ(y[1], 0.25 * x[1]);
+  }
+}
+
 TEST(CmaEs, FailedPointsRankLastAndDoNotSpoilTheState) {
   // Half the space fails; the optimum is on the border.
   const auto half = [](const std::vector<double>& x) {

@@ -99,8 +99,10 @@ TEST(EvoMergingQuality, BothStagesBeatTheSecondAloneAndSignedBetasBeatOthers) {
     const double both = median_found(n, informative, harmful, no_extras);
     EXPECT_GT(both, 0.4);
     EXPECT_GT(both, 0.03 + median_found(n, informative, harmful, with(no_extras, alone)));
-    EXPECT_GT(both,
-              0.05 + median_found(n, informative, harmful, with(no_extras, {{"negative", false}})));
+    // N = 7: 2.9 % (standard error 0.9 %) over 60 pools.
+    const double margin = n < 10 ? 0.01 : 0.05;
+    EXPECT_GT(both, margin + median_found(n, informative, harmful,
+                                          with(no_extras, {{"negative", false}})));
   }
 }
 
@@ -438,7 +440,9 @@ TEST(EvoMerging, NeverReportsWorseThanBaseOrBestSingleOnTheSelectSplit) {
     return scalar_outcome(sum);
   };
   const ScriptedRun run = run_merging(problem, {}, script_for(problem, base_is_best));
-  for (std::size_t i = 4; i < 8; ++i) EXPECT_EQ(run.report.rows[0].point[i], 0);
+  // The search itself may get so near that it is the same merge.
+  const MergeGenes genes(problem.space, true, {});
+  EXPECT_EQ(genes.key(run.report.rows[0].point), genes.key(genes.uniform(1, 0)));
 }
 
 TEST(EvoMerging, FitsIntoItsBudgetAndUsesIt) {
@@ -580,6 +584,30 @@ TEST(EvoMergingPlan, LorahubIsFortyEvaluationsOnFiveExamplesFromZero) {
   EXPECT_GE(plan.stages[0].generations * plan.population, 36U);
   EXPECT_EQ(plan.weight, 0);
   EXPECT_EQ(plan.examples_of(0, 3).full, 5U);
+}
+
+TEST(EvoMergingPlan, SearchesBothTogetherWhereACovarianceCanRelateThem) {
+  using What = EvoMergingPlan::What;
+  const auto stages = [](std::size_t n, const EvoMergingParams& params) {
+    const SearchProblem problem = merge_problem(n, 0, 1);
+    const MergeGenes genes(problem.space, true, params.alpha_ladder);
+    std::vector<std::pair<What, std::size_t>> found;
+    for (const auto& stage : evo_merging_plan(problem, params, genes, 1).stages) {
+      found.emplace_back(stage.what, stage.generations);
+    }
+    return found;
+  };
+  using Stages = std::vector<std::pair<What, std::size_t>>;
+  const Stages in_turns{{What::betas, 54}, {What::alphas, 44}, {What::betas, 42}};
+  EXPECT_EQ(stages(7, {}), (Stages{{What::both, 140}}));
+  EXPECT_EQ(stages(49, {}), (Stages{{What::both, 140}}));
+  EXPECT_EQ(stages(50, {}), in_turns);
+  EXPECT_EQ(stages(7, {.alpha_ladder = {0, 0.5, 1}}), in_turns);
+  EXPECT_EQ(stages(7, {.order = "scale_first"}), in_turns);
+  EXPECT_EQ(stages(50, {.order = "together"}), (Stages{{What::both, 140}}));
+  EXPECT_EQ(stages(7, {.order = "together", .denoise_generations = 0}),
+            (Stages{{What::betas, 96}}));
+  EXPECT_EQ(stages(7, {.scale_generations = 0}), (Stages{{What::alphas, 44}}));
 }
 
 TEST(EvoMergingPlan, ABudgetSaysHowManyGenerations) {
