@@ -59,6 +59,7 @@ class Hostile(unittest.TestCase):
             for trial in trials:
                 if trial['status'] == 'failed':
                     self.assertTrue(trial['outcome']['reason'])
+            if 'PARETOD_SANITIZED' not in os.environ:  # which keeps what was freed
             self.assertLess(self.resident_mib(daemon) - before, 50)
 
 

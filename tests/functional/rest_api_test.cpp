@@ -610,6 +610,7 @@ TEST(RestFront, IsNotSentAgainUntilItChanges) {
   world.evaluator().hold();
   const std::string id = world.submit(two_valleys_job(50));
   const std::string front = "/v1/jobs/" + id + "/front";
+  world.manager().find(id)->wait([](JobStatus status) { return status == JobStatus::running; });
   const HttpResponse empty = world.get(front);
   ASSERT_EQ(empty.status, 200);
   const std::string tag = header(empty, "ETag");
