@@ -60,7 +60,7 @@ class Hostile(unittest.TestCase):
                 if trial['status'] == 'failed':
                     self.assertTrue(trial['outcome']['reason'])
             if 'PARETOD_SANITIZED' not in os.environ:  # which keeps what was freed
-            self.assertLess(self.resident_mib(daemon) - before, 50)
+                self.assertLess(self.resident_mib(daemon) - before, 50)
 
 
 if __name__ == '__main__':
