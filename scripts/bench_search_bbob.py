@@ -3,7 +3,7 @@
 parallelism 1, the same instances, starts (uniform in [-4, 4]^n, sigma 2), box ([-5, 5]^n) and BIPOP
 restarts.  pycma without bounds, which never meets the box, is shown beside.  In brackets: 90 % of
 the ratios that chance could have made of it; where restarts decide, they are far apart.
-Optuna's CMA-ES sampler stands beside them for information, in few runs of few evaluations, since
+Optuna's CMA-ES sampler stands beside them for information, in runs of few evaluations, since
 its own time grows to milliseconds an evaluation; it has no restarts, so on unimodal functions only."""
 import ctypes
 import json
@@ -30,7 +30,7 @@ def usual_seeds(function, n):
     return RESTARTED.get((function, n), MANY if n == 5 else SEEDS)
 
 
-OPTUNA_DIMENSIONS, OPTUNA_SEEDS, OPTUNA_TRIALS = (5, 20), 3, 5000
+OPTUNA_DIMENSIONS, OPTUNA_SEEDS, OPTUNA_TRIALS = (5, 20), 11, 5000
 
 
 def library(path):
