@@ -37,6 +37,26 @@ struct FakeReply {
   std::optional<std::size_t> cut_after = {};
 };
 
+/// What a handler answers until the test says otherwise, between two requests.
+class ScriptedReply {
+ public:
+  ScriptedReply() = default;
+  explicit ScriptedReply(FakeReply reply) : reply_(std::move(reply)) {}
+  ScriptedReply& operator=(FakeReply reply) {
+    const std::lock_guard lock(mutex_);
+    reply_ = std::move(reply);
+    return *this;
+  }
+  [[nodiscard]] FakeReply get() const {
+    const std::lock_guard lock(mutex_);
+    return reply_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  FakeReply reply_;
+};
+
 class FakeHttpServer {
  public:
   using Handler = std::function<FakeReply(const FakeRequest&)>;

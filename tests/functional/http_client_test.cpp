@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "tests/functional/fake_http_server.hpp"
 
 namespace paretod {
@@ -116,7 +118,7 @@ TEST(HttpClient, ATruncatedBodyIsAFailure) {
 }
 
 TEST(HttpClient, AnAnswerCutAnywhereIsAFailure) {
-  std::size_t sent = 0;
+  std::atomic<std::size_t> sent = 0;
   FakeHttpServer server([&](const FakeRequest&) {
     return FakeReply{.body = "whole", .headers = {{"ETag", "1"}}, .cut_after = sent};
   });

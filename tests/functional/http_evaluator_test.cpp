@@ -21,6 +21,7 @@ using testing::FakeHttpServer;
 using testing::FakeReply;
 using testing::FakeRequest;
 using ::testing::HasSubstr;
+using testing::ScriptedReply;
 
 std::string result_for(const FakeRequest& request, double value) {
   const json sent = json::parse(request.body);
@@ -146,8 +147,8 @@ TEST_F(HttpEvaluatorTest, AsksAgainWhereItIsTold) {
 }
 
 TEST_F(HttpEvaluatorTest, StatusesAreSortedByWhatIsKnown) {
-  FakeReply scripted;
-  serve([&](const FakeRequest&) { return scripted; });
+  ScriptedReply scripted;
+  serve([&](const FakeRequest&) { return scripted.get(); });
   const auto kind_of = [&](FakeReply reply) {
     scripted = std::move(reply);
     return reply_to(0.5).kind;
@@ -172,8 +173,8 @@ TEST_F(HttpEvaluatorTest, StatusesAreSortedByWhatIsKnown) {
 }
 
 TEST_F(HttpEvaluatorTest, WhatMayHaveBeenBilledIsUnknownAndNotSentTwice) {
-  FakeReply scripted = hang_up();
-  serve([&](const FakeRequest&) { return scripted; }, true);
+  ScriptedReply scripted(hang_up());
+  serve([&](const FakeRequest&) { return scripted.get(); }, true);
   for (std::size_t i = 0; i < 3; ++i) {
     if (i == 2) scripted = {.body = "{}", .cut_after = 20};
     const EvaluationReply reply = reply_to(0.5);
