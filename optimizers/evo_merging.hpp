@@ -6,8 +6,8 @@
 //  1. denoise: alpha by CMA-ES, with betas that are given;
 //  2. scale: beta by CMA-ES, with the alphas of stage 1;
 //  3. polish, optional: both;
-// or, by default below 50 adapters, one stage for both;
-// then a report on further examples (replicate 2): the result beside base model, best single
+// or, by default below 50 adapters, one stage for both, that three searches begin and the best
+// ends; then a report on further examples (replicate 2): the result beside base model, best single
 // adapter and controls, and what leaving out each adapter changes (evo_merging_report.hpp).
 //
 // The space has real parameters alpha.NAME and beta.NAME (merge_genes.hpp).  Of each candidate,
@@ -32,6 +32,7 @@ struct EvoMergingParams {
   std::int64_t denoise_generations = -1;
   std::int64_t scale_generations = -1;
   std::int64_t polish_generations = -1;
+  std::int64_t starts = -1;
   std::int64_t population = -1;
   double alpha_start = -1;
   double alpha_sigma = -1;

@@ -14,6 +14,7 @@ using Examples = EvoMergingPlan::Examples;
 /// More slots than two generations' worth would be idle; beyond so many they may be.
 constexpr std::size_t most_slots_filled = 128;
 constexpr std::uint64_t usual_examples = 300;
+constexpr std::uint64_t least_raced = 30;
 
 struct Generations {
   std::size_t denoise, scale, polish;
@@ -81,6 +82,11 @@ std::size_t EvoMergingPlan::generation_cost() const {
   return population + (examples == Examples::race ? finish : 0);
 }
 
+std::size_t EvoMergingPlan::search_cost(const Stage& stage) const {
+  const std::size_t others = (stage.starts - 1) * stage.opening;
+  return generation_cost() * (stage.generations + others) + (stage.starts > 1 ? stage.starts : 0);
+}
+
 std::size_t EvoMergingPlan::report_cost(std::size_t adapters, std::size_t directions) const {
   const std::size_t singles = single_adapters ? adapters + finalists + 1 : 0;
   return singles + 3 + rivals + directions + controls + std::min(leave_one_out, adapters);
@@ -100,7 +106,15 @@ MergeExamples EvoMergingPlan::examples_of(std::size_t generation, std::size_t ge
           static_cast<double>(std::max(most, first_examples)) / static_cast<double>(first_examples);
       const double count =
           static_cast<double>(first_examples) * std::pow(growth, share * share * share);
-      return {static_cast<std::uint64_t>(count), generation, 0, 0};
+      // In equal parts, so that as many generations in turn see each example once, and what one
+      // block misleads to, the others take back.
+      const double parts = std::max(1.0, std::round(static_cast<double>(most) / count));
+      const auto size = static_cast<std::uint64_t>(std::ceil(static_cast<double>(most) / parts));
+      const std::uint64_t block = parts > 1 ? generation : 0;
+      const std::uint64_t full = parts > 1 ? size : search_examples;
+      if (!rotating_race || size < least_raced) return {full, block, 0, 0};
+      const std::uint64_t first = (size + 2) / 3;
+      return {parts > 1 ? 3 * first : full, block, first, finish};
     }
     case Examples::all:
       break;
@@ -139,6 +153,8 @@ EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingPa
   const bool fewer = plan.first_examples > 0 &&
                      (plan.search_examples == 0 || plan.first_examples < plan.search_examples);
   if (!fewer) plan.examples = Examples::all;
+  // It costs trials to save calls: not where trials are what is limited.
+  plan.rotating_race = problem.trials == 0;
   // Those that count have to finish.
   plan.finish = std::clamp<std::size_t>(
       static_cast<std::size_t>(std::ceil(params.finish * static_cast<double>(plan.population))),
@@ -174,20 +190,38 @@ EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingPa
   stages.emplace_back(What::polish, static_cast<double>(generations.polish));
   std::erase_if(stages, [](const auto& stage) { return stage.second == 0; });
 
+  // Where examples rotate, early generations cost little and decide which optimum is found: several
+  // searches begin, if they are not too short to tell, and the best goes on.
+  constexpr double opening = 0.3;
+  constexpr double shortest = 60;
+  const bool several_starts = plan.examples == Examples::rotate && !stages.empty() &&
+                              stages[0].first == What::both && params.starts < 0;
+  auto starts =
+      static_cast<std::size_t>(params.starts < 0 ? (several_starts ? 3 : 1) : params.starts);
+
   // Fit the generations to the budget; where nobody asked for a number of them, it says how many.
   double share = 1;
-  if (problem.trials > 0) {
+  if (problem.trials > 0 && !stages.empty()) {
     const auto last_cost = [&] {
       return plan.report_cost(genes.size(), directions) +
              plan.choice_cost() * (stages.size() + directions);
     };
     while (last_cost() > problem.trials / 4 && shrink(plan)) {
     }
-    const std::size_t total = generations.denoise + generations.scale + generations.polish +
-                              directions * plan.front_generations;
     const std::size_t left = problem.trials > last_cost() ? problem.trials - last_cost() : 0;
-    share = static_cast<double>(left) / static_cast<double>(plan.generation_cost() * total);
-    if (given || params.preset != "default") share = std::min(share, 1.0);
+    const auto share_of = [&](std::size_t begun) {
+      const double others = static_cast<double>(begun - 1) * opening * stages[0].second;
+      double total = others + static_cast<double>(directions * plan.front_generations);
+      for (const auto& [what, count] : stages) total += count;
+      const std::size_t compared = begun > 1 ? begun : 0;
+      const double found = static_cast<double>(left - std::min(left, compared)) /
+                           (static_cast<double>(plan.generation_cost()) * total);
+      return given || params.preset != "default" ? std::min(found, 1.0) : found;
+    };
+    if (several_starts && share_of(starts) * stages[0].second < shortest) starts = 1;
+    share = share_of(starts);
+  } else if (several_starts && stages[0].second < shortest) {
+    starts = 1;
   }
   const auto fitted = [&](double count) {
     return static_cast<std::size_t>(std::floor(share * count + 1e-9));
@@ -200,6 +234,11 @@ EvoMergingPlan evo_merging_plan(const SearchProblem& problem, const EvoMergingPa
     const std::size_t until = fitted(begun);
     if (until > planned) plan.stages.push_back({what, until - planned});
     planned = until;
+  }
+  if (!plan.stages.empty()) {
+    EvoMergingPlan::Stage& first = plan.stages[0];
+    first.opening = static_cast<std::size_t>(opening * static_cast<double>(first.generations));
+    if (first.opening > 0) first.starts = starts;
   }
   return plan;
 }

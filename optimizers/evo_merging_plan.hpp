@@ -18,6 +18,8 @@ struct EvoMergingPlan {
   struct Stage {
     What what;
     std::size_t generations;
+    std::size_t starts = 1;   ///< searches that begin it, of which the best goes on
+    std::size_t opening = 0;  ///< generations of each until then
   };
   std::vector<Stage> stages;
   std::size_t front_generations = 0;  ///< of each direction; several objectives only
@@ -31,6 +33,8 @@ struct EvoMergingPlan {
   std::uint64_t search_examples = 300, first_examples = 60;
   std::uint64_t single_examples = 60;  ///< that adapters alone are first compared on
   std::size_t finish = 12;
+  /// rotate: the best `finish` of a generation alone get all of its block, the others a third.
+  bool rotating_race = false;
   bool barrier = false, redraw = false, diagonal = false;
   bool rivals = false;  ///< base model and best single adapter may be the result
 
@@ -38,8 +42,9 @@ struct EvoMergingPlan {
   std::size_t leave_one_out = 20, controls = 3;
   bool single_adapters = true;
 
-  /// Trials of one generation, if all return.
+  /// Trials of one generation, and of the generations of a stage, if all return.
   [[nodiscard]] std::size_t generation_cost() const;
+  [[nodiscard]] std::size_t search_cost(const Stage& stage) const;
   /// Trials of one choice among finalists (where a stage began is known, but for the first), and of
   /// the report with the choices that it needs.
   [[nodiscard]] std::size_t choice_cost() const {

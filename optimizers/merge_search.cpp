@@ -48,6 +48,7 @@ void MergeSearch::begin(const MergeStage& stage) {
                                                              : CmaEs::Covariance::full,
                                 .active = stage.active,
                                 .deviations = stage.deviations});
+  if (stage.distribution) core_ = stage.distribution;
   mean_.reset();
   average_.reset();
   late_means_.assign(stage.coordinates.size(), 0);
@@ -133,8 +134,9 @@ void MergeSearch::draw(std::size_t generation) {
 Candidate MergeSearch::candidate(const Work& work) const {
   const Sample& sample = samples_.at(work.sample);
   const MergeExamples examples = stage_->examples(sample.generation);
-  return {sample.point, work.full ? examples.full : examples.first,
-          search_split + splits * examples.block};
+  if (work.full) return {sample.point, examples.full, search_split + splits * examples.block};
+  const std::uint64_t block = examples.block * (examples.full / examples.first);
+  return {sample.point, examples.first, search_split + splits * block};
 }
 
 MergeSearch::Size MergeSearch::size_of(std::uint64_t examples, std::uint64_t replicate) {

@@ -35,13 +35,17 @@ constexpr std::uint64_t search_split = 0, select_split = 1, report_split = 2;
 struct MergeExamples {
   std::uint64_t full = 0;   ///< examples; 0: all
   std::uint64_t block = 0;  ///< which of them
-  std::uint64_t first = 0;  ///< a race: all get so many, the best `finish` get `full`; 0: none
+  /// A race: all get so many, the first of the block, the best `finish` get `full`; 0: none.  In
+  /// blocks but the first, a divisor of `full`.
+  std::uint64_t first = 0;
   std::size_t finish = 0;
 };
 
 struct MergeStage {
   std::vector<std::size_t> coordinates;  ///< what is searched
   Point origin;                          ///< where it begins, and what everything else stays at
+  /// To go on from instead, as distribution() gave it of a stage with the same coordinates.
+  std::optional<CmaEs> distribution = std::nullopt;
   double sigma = 0.05;
   std::vector<double> deviations = {};  ///< of the coordinates, in units of sigma; empty: 1 each
   double least_sigma = 0;
@@ -50,7 +54,7 @@ struct MergeStage {
   std::uint64_t reserve = 0;  ///< trials to leave to others
   bool negative = true;       ///< betas below zero
   bool diagonal = false;      ///< learn a diagonal covariance
-  bool active = true;         ///< learn from the worse half too; not where some do not finish
+  bool active = true;         ///< learn from the worse half too
   bool barrier = false;
   bool redraw = false;  ///< what lies beyond the bounds, before it is folded back
   std::function<MergeExamples(std::size_t generation)> examples;
@@ -79,6 +83,8 @@ class MergeSearch {
   [[nodiscard]] const std::optional<Point>& mean() const { return mean_; }
   /// Of the last stage: the average of those means over the last three tenths of its generations.
   [[nodiscard]] const std::optional<Point>& average() const { return average_; }
+  /// Of the last stage, as it is now.  Requires a stage.
+  [[nodiscard]] const CmaEs& distribution() const { return *core_; }
   /// The last stage was given up because evaluations do not return.
   [[nodiscard]] bool failed() const { return failed_; }
 
