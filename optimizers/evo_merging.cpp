@@ -47,9 +47,9 @@
 //    misleads to is taken back.  From 30 examples on, where trials have no budget, the better 12 of
 //    20 alone get all of theirs, the others a third.  The average of a stage's late means, which is
 //    less noisy than any, is a finalist.  Calls to the score of 60 generations on all 300, beside
-//    those: N = 7 .38 (320 pools) and .47 (200 others), 20 .34 (60); one search, unequal parts and
-//    no race: .52 and .43.  60 others each time end lower.  A race on the first 60, the best 12 on
-//    all, saves a seventh: the first 60 mislead, and always in the same way.
+//    those: N = 7 .38 (320 pools) and .47 (200 others), 20 .34 (60), 100 .33 (16); one search,
+//    unequal parts and no race: .52 and .43.  60 others each time end lower.  A race on the first
+//    60, the best 12 on all, saves a seventh: the first 60 mislead, and always in the same way.
 //  - diagonal covariance from N = 50 on (trap 4).
 //  - base model and best single adapter are finalists of the last choice.
 // Without effect and left out: starting from the adapters that are good alone; a polish of alpha
