@@ -186,6 +186,7 @@ std::vector<Case> cases() {
       merging("_lorahub", 1, 55, {{"preset", std::string("lorahub")}}),
       merging("_race", 1, 130,
               {{"examples", std::string("race")}, {"population", std::int64_t{6}}}),
+      merging("_starts", 1, 180, {{"starts", std::int64_t{2}}, {"population", std::int64_t{6}}}),
       merging("_front", 2, 180, {{"population", std::int64_t{6}}, {"directions", std::int64_t{2}}}),
       {"lcsc",
        optimizer_named("lcsc"),
